@@ -1,0 +1,28 @@
+"""Make this checkout importable as ``ansible_collections.circonus.inside`` wherever it lies.
+
+Runs on Python 3.6 too, where ansible-core itself cannot be installed: see ``tools/test`` (unit-3.6).
+"""
+import os
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+COLLECTIONS = os.path.join(ROOT, ".cache", "collections")
+LINK = os.path.join(COLLECTIONS, "ansible_collections", "circonus", "inside")
+
+if not os.path.isdir(LINK):
+    os.makedirs(os.path.dirname(LINK), exist_ok=True)
+    if os.path.islink(LINK):
+        os.unlink(LINK)
+    os.symlink(os.path.relpath(ROOT, os.path.realpath(os.path.dirname(LINK))), LINK)
+
+# Without this an installed `ansible` bundle would be searched first.
+sys.path.insert(0, COLLECTIONS)
+os.environ["ANSIBLE_COLLECTIONS_PATH"] = COLLECTIONS
+
+try:
+    # Plugin loading by name (filters inside templates, inventory plugins) needs Ansible's own importer.
+    from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
+except ImportError:
+    pass
+else:
+    _AnsibleCollectionFinder(paths=[COLLECTIONS])._install()
