@@ -47,14 +47,16 @@ def run(argv):
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
-        raise CommandFailed("{0} did not answer within {1:g} s. Look at this host.".format(" ".join(argv), COMMAND_TIMEOUT))
+        raise CommandFailed("{0} did not answer within {1:g} s. Look at this "
+                            "host.".format(" ".join(argv), COMMAND_TIMEOUT))
     return process.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace")
 
 
 def parse_addresses(text):
     """Read the output of ``ip -o addr show``.
 
-    Returns ``[{"interface", "family": "inet"|"inet6", "address", "prefix": int, "secondary": bool}, ...]`` in its order.
+    Returns ``[{"interface", "family": "inet"|"inet6", "address", "prefix": int, "secondary": bool}, ...]`` in its
+    order.
     """
     found = []
     for line in text.splitlines():
@@ -81,7 +83,8 @@ def packed(address):
             return family, socket.inet_pton(kind, address)
         except (OSError, ValueError):
             continue
-    raise BadInput("Expected an IP address such as 192.0.2.10 or 192.0.2.10/24, found {0!r}. Correct the client address.".format(address))
+    raise BadInput("Expected an IP address such as 192.0.2.10 or 192.0.2.10/24, found {0!r}. Correct the client "
+                   "address.".format(address))
 
 
 def split(address):
@@ -92,7 +95,8 @@ def split(address):
         return host, None
     longest = 32 if family == "inet" else 128
     if not prefix.isdigit() or not 1 <= int(prefix) <= longest:
-        raise BadInput("Expected a prefix of 1 to {0} in {1!r}, found {2!r}. Correct the client address.".format(longest, address, prefix))
+        raise BadInput("Expected a prefix of 1 to {0} in {1!r}, found {2!r}. Correct the client "
+                       "address.".format(longest, address, prefix))
     return host, int(prefix)
 
 
@@ -131,10 +135,14 @@ def choose_interface(entries, host, interface=None):
         if same_network(entry["address"], host, entry["prefix"]) and (best is None or entry["prefix"] > best[1]):
             best = (entry["interface"], entry["prefix"])
     if best is None:
-        networks = sorted({"{interface} {address}/{prefix}".format(**entry) for entry in entries if entry["interface"] != "lo"})
+        networks = sorted(
+            {"{interface} {address}/{prefix}".format(**entry) for entry in entries if entry["interface"] != "lo"}
+        )
         raise Refused(
-            "No interface {0}has a network that contains {1}: expected one, found {2}. Choose another client address, name the "
-            "interface, or another host.".format("{0} ".format(interface) if interface else "", host, ", ".join(networks) or "none")
+            "No interface {0}has a network that contains {1}: expected one, found {2}. Choose another client address, "
+            "name the interface, or another host.".format(
+                "{0} ".format(interface) if interface else "", host, ", ".join(networks) or "none"
+            )
         )
     return best
 
@@ -142,7 +150,7 @@ def choose_interface(entries, host, interface=None):
 def plan(entries, address, interface, wanted):
     """Decide what makes ``address`` present (``wanted`` true) or absent. Pure.
 
-    Returns ``{"command": None or list after ``ip``, "interface": str or None, "prefix": int or None, "lost": [entries]}``;
+    Returns ``{"command": None or list after ip, "interface": str or None, "prefix": int or None, "lost": [entries]}``;
     ``lost`` are addresses that the kernel drops together with a primary one unless it promotes them.
     Raises BadInput or Refused.
     """
@@ -157,8 +165,12 @@ def plan(entries, address, interface, wanted):
             return {"command": None, "interface": there["interface"], "prefix": there["prefix"], "lost": []}
         name, network_prefix = choose_interface(entries, host, interface)
         prefix = prefix or network_prefix
-        return {"command": ["addr", "add", "{0}/{1}".format(host, prefix), "dev", name], "interface": name, "prefix": prefix,
-                "lost": []}
+        return {
+            "command": ["addr", "add", "{0}/{1}".format(host, prefix), "dev", name],
+            "interface": name,
+            "prefix": prefix,
+            "lost": [],
+        }
     if there is None or (interface and there["interface"] != interface):
         return {"command": None, "interface": interface, "prefix": prefix, "lost": []}
     lost = []
@@ -206,11 +218,14 @@ def announce(host, interface, frames=3):
         reason = getattr(exc, "strerror", None) or str(exc)
     arping = find_program("arping")
     if arping is None:
-        return "none", "the neighbours were not told ({0}, and arping is not installed); they may need a minute".format(reason)
+        return "none", "the neighbours were not told ({0}, and arping is not installed); they may need a "
+                       "minute".format(reason)
     # -U -I -c are the options that both arping programs (iputils and Habets) understand the same way.
     with open(os.devnull, "r+b") as nowhere:
-        subprocess.Popen([arping, "-U", "-I", interface, "-c", str(frames), host], stdin=nowhere, stdout=nowhere, stderr=nowhere,
-                         close_fds=True, start_new_session=True)
+        subprocess.Popen(
+            [arping, "-U", "-I", interface, "-c", str(frames), host],
+            stdin=nowhere, stdout=nowhere, stderr=nowhere, close_fds=True, start_new_session=True,
+        )
     return "arping", ""
 
 
@@ -233,8 +248,15 @@ def has(address, runner=run):
 
 
 def _result(todo, host, changed, started, how="none", note=""):
-    return {"changed": changed, "address": host, "prefix": todo["prefix"], "interface": todo["interface"], "announced": how,
-            "note": note, "seconds": round(time.time() - started, 4)}
+    return {
+        "changed": changed,
+        "address": host,
+        "prefix": todo["prefix"],
+        "interface": todo["interface"],
+        "announced": how,
+        "note": note,
+        "seconds": round(time.time() - started, 4),
+    }
 
 
 def present(address, interface=None, runner=run, check_mode=False, announcer=announce):
@@ -298,5 +320,6 @@ def absent(address, interface=None, runner=run, check_mode=False):
         for entry in todo["lost"]:
             if locate(left, entry["address"]) is None:
                 runner([ip, "addr", "add", "{address}/{prefix}".format(**entry), "dev", entry["interface"]])
-                note = "other addresses of {0} were dropped by the kernel and put back; check its routes".format(todo["interface"])
+                note = "other addresses of {0} were dropped by the kernel and put back; check its "
+                       "routes".format(todo["interface"])
     return _result(todo, host, rc == 0, started, note=note)

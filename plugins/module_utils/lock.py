@@ -48,8 +48,8 @@ def is_expired(record, now):
 def refusal(record, path, now):
     """One line about the holder of the lock and what can be done. ``record`` is held and not expired."""
     return (
-        "The platform is locked: expected no other procedure, found {procedure} of {owner} on {controller} (run {run_id}, "
-        "since {since}, expires {expires}, in {left} s) in {path}. Wait for it to end, or when it is known to be dead "
+        "The platform is locked: expected no other procedure, found {procedure} of {owner} on {controller} "
+        "(run {run_id}, since {since}, expires {expires}, in {left} s) in {path}. Wait for it to end, or when it is known to be dead "
         "repeat with break_run_id={run_id}."
     ).format(
         procedure=record.get("procedure") or "an unnamed procedure",
@@ -75,8 +75,8 @@ def lost(record, path, run_id, now):
     else:
         found = "its own lock expired since {0}".format(stamp(record.get("expires")))
     return (
-        "Run {0} does not hold the lock of the platform: expected itself, found {1} in {2}. Nothing was changed by this step; "
-        "start the procedure again.".format(run_id, found, path)
+        "Run {0} does not hold the lock of the platform: expected itself, found {1} in {2}. Nothing was changed by "
+        "this step; start the procedure again.".format(run_id, found, path)
     )
 
 
@@ -88,7 +88,8 @@ def decide(current, request, now, floor=0, path=DEFAULT_PATH):
     ``token`` (int or None, only for renewed and released). now: epoch seconds. floor: highest token ever given.
 
     Returns ``(record, action, previous)``: ``record`` to write, or None to leave the file as it is; ``action`` one of
-    acquired, reacquired, expired_taken, broken, renewed, released, none; ``previous`` the record that was displaced or None.
+    acquired, reacquired, expired_taken, broken, renewed, released, none; ``previous`` the record that was displaced or
+    None.
     Raises LockHeld when the request must be refused.
     """
     state = request["state"]
@@ -146,21 +147,22 @@ def parse(text, path):
         float(record["expires"])
     except (ValueError, KeyError, TypeError):
         raise BadInput(
-            "The lock file {0} is damaged: expected a JSON record with token, state and expires, found something else. Make "
-            "sure that no procedure runs, then remove the file.".format(path)
+            "The lock file {0} is damaged: expected a JSON record with token, state and expires, found something "
+            "else. Make sure that no procedure runs, then remove the file.".format(path)
         )
     return record
 
 
 def read(path=DEFAULT_PATH):
-    """The record in ``path`` or None when there is no such file. The file is only ever replaced, so no lock is needed."""
+    """The record in ``path`` or None when there is no such file; it is only ever replaced, so no turn is needed."""
     try:
         with open(path) as handle:
             return parse(handle.read(), path)
     except IOError as exc:
         if exc.errno == errno.ENOENT:
             return None
-        raise InsideError("Cannot read the lock {0}: {1}. Check the file system of this host.".format(path, exc.strerror))
+        raise InsideError("Cannot read the lock {0}: {1}. Check the file system of this "
+                          "host.".format(path, exc.strerror))
 
 
 def check(path, run_id, token=None, now=None):
@@ -231,8 +233,8 @@ class _Turn:
             if time.time() >= deadline:
                 self.__exit__()
                 raise TimedOut(
-                    "Expected a turn at {0} within {1:g} s, another process keeps it. Look for a hanging procedure_lock on this "
-                    "host.".format(self.path, self.timeout)
+                    "Expected a turn at {0} within {1:g} s, another process keeps it. Look for a hanging "
+                    "procedure_lock on this host.".format(self.path, self.timeout)
                 )
             time.sleep(0.01)
 
@@ -286,4 +288,5 @@ def apply(path, request, check_mode=False, now=None, timeout=FLOCK_TIMEOUT):
             return result
     except (IOError, OSError) as exc:
         raise InsideError(
-            "Cannot write the lock {0}: {1}. Check that its directory is writable and has space.".format(path, exc.strerror))
+            "Cannot write the lock {0}: {1}. Check that its directory is writable and has "
+            "space.".format(path, exc.strerror))

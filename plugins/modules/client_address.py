@@ -6,17 +6,20 @@ from __future__ import absolute_import, division, print_function
 __metaclass__ = type
 
 DOCUMENTATION = r"""
+---
 module: client_address
 short_description: Put the address that clients follow on a host, or take it away
-version_added: "1.0.0"
+version_added: 0.1.0
 description:
-  - Adds an address to the interface that already has an address of the same network, and tells the neighbours by gratuitous
+  - Adds an address to the interface that already has an address of the same network, and tells the neighbours by
+  gratuitous
     ARP without waiting. Removes it from wherever it is.
-  - The change lasts until the host restarts. That is intended, so that a host that returns after a failover does not take the
+  - The change lasts until the host restarts. That is intended, so that a host that returns after a failover does not
+  take the
     address back by itself.
   - The module does not look whether another host still has the address. Remove it there first.
 author:
-  - circonus.inside contributors
+  - circonus.inside contributors (@circonus-inside)
 options:
   address:
     description: The address, with or without a prefix length. Without one, that of the network is used.
@@ -36,6 +39,9 @@ attributes:
   check_mode:
     support: full
     description: Says whether the address would be added or removed.
+  diff_mode:
+    support: none
+    description: Returns no diff.
 """
 
 EXAMPLES = r"""
@@ -83,7 +89,7 @@ seconds:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.circonus.inside.plugins.module_utils import address
-from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
+from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError, Refused
 
 
 def main():
@@ -99,7 +105,7 @@ def main():
     try:
         module.exit_json(**act(module.params["address"], module.params["interface"], check_mode=module.check_mode))
     except InsideError as exc:
-        module.fail_json(msg=str(exc), **exc.details)
+        module.fail_json(msg=str(exc), refused=isinstance(exc, Refused), **exc.details)
 
 
 if __name__ == "__main__":

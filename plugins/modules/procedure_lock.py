@@ -6,17 +6,19 @@ from __future__ import absolute_import, division, print_function
 __metaclass__ = type
 
 DOCUMENTATION = r"""
+---
 module: procedure_lock
 short_description: Take, keep and give back the lock of a platform
-version_added: "1.0.0"
+version_added: 0.1.0
 description:
   - One procedure at a time works on a platform. The lock is a small file on the hosts of the platform, so that two
     controllers which know nothing of each other meet there and exactly one of them proceeds.
-  - A lock has an owner, an expiry and a fencing token. The token grows with every acquisition and never shrinks, also not
+  - A lock has an owner, an expiry and a fencing token. The token grows with every acquisition and never shrinks, also
+  not
     across releases, an expiry, or a removed lock file.
   - A refusal is one line that names the holder, its procedure, since when, until when, and what to do.
 author:
-  - circonus.inside contributors
+  - circonus.inside contributors (@circonus-inside)
 options:
   state:
     description:
@@ -65,6 +67,9 @@ attributes:
   check_mode:
     support: full
     description: Decides and answers, writes nothing.
+  diff_mode:
+    support: none
+    description: Returns no diff.
 """
 
 EXAMPLES = r"""
@@ -102,7 +107,8 @@ held:
   returned: success
   type: bool
 lock:
-  description: The record as it is now, empty when there has never been one. Also returned with a refusal, then of the holder.
+  description: The record as it is now, empty when there has never been one. Also returned with a refusal, then of the
+  holder.
   returned: always
   type: dict
   sample:
@@ -123,7 +129,7 @@ previous:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.circonus.inside.plugins.module_utils import lock
-from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
+from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError, Refused
 
 
 def main():
@@ -146,11 +152,12 @@ def main():
     request = dict(module.params)
     path = request.pop("path")
     if request["ttl"] < 1:
-        module.fail_json(msg="ttl must be 1 second or more, found {0}. Give the seconds until the lock expires.".format(request["ttl"]))
+        module.fail_json(msg="ttl must be 1 second or more, found {0}. Give the seconds until the lock "
+                             "expires.".format(request["ttl"]))
     try:
         module.exit_json(**lock.apply(path, request, check_mode=module.check_mode))
     except InsideError as exc:
-        module.fail_json(msg=str(exc), **exc.details)
+        module.fail_json(msg=str(exc), refused=isinstance(exc, Refused), **exc.details)
 
 
 if __name__ == "__main__":

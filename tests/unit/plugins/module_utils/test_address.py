@@ -12,7 +12,8 @@ from ansible_collections.circonus.inside.plugins.module_utils.errors import BadI
 LIST = "\n".join((
     r"1: lo    inet 127.0.0.1/8 scope host lo\       valid_lft forever preferred_lft forever",
     r"1: lo    inet6 ::1/128 scope host \       valid_lft forever preferred_lft forever",
-    r"2: site0@if9    inet 192.0.2.11/24 brd 192.0.2.255 scope global site0\       valid_lft forever preferred_lft forever",
+    r"2: site0@if9    inet 192.0.2.11/24 brd 192.0.2.255 scope global site0\       valid_lft forever preferred_lft "
+    r"forever",
     r"3: svc0    inet 198.51.100.11/24 brd 198.51.100.255 scope global svc0\       valid_lft forever",
     r"3: svc0    inet6 fe80::5054:ff:fe12:3456/64 scope link \       valid_lft forever preferred_lft forever",
     r"4: tun0    inet 203.0.113.1 peer 203.0.113.2/32 scope global tun0\       valid_lft forever",
@@ -85,8 +86,12 @@ class TestChooseInterface:
 class TestPresent:
     def test_adds_then_announces(self):
         host, told = Host([LIST]), []
-        result = address.present("198.51.100.200/24", runner=host,
-                                 announcer=lambda name, interface: told.append((name, interface, list(host.changes))) or ("frames", ""))
+
+        def listen(name, interface):
+            told.append((name, interface, list(host.changes)))
+            return "frames", ""
+
+        result = address.present("198.51.100.200/24", runner=host, announcer=listen)
         assert host.changes == ["addr add 198.51.100.200/24 dev svc0"]
         assert told == [("198.51.100.200", "svc0", host.changes)]
         assert (result["changed"], result["interface"], result["announced"]) == (True, "svc0", "frames")
@@ -116,7 +121,8 @@ class TestPresent:
 
     def test_a_failing_ip_is_one_line(self):
         with pytest.raises(CommandFailed, match="Operation not permitted"):
-            address.present("198.51.100.200", runner=Host([LIST], rc=2, err="RTNETLINK answers: Operation not permitted\n"))
+            address.present("198.51.100.200", runner=Host([LIST], rc=2, err="RTNETLINK answers: Operation not "
+                                                                            "permitted\n"))
 
 
 class TestAbsent:

@@ -15,8 +15,9 @@ from ansible_collections.circonus.inside.plugins.module_utils.errors import BadI
 
 
 def request(state="acquired", run_id="run-1", **changes):
-    return dict(dict(state=state, run_id=run_id, procedure="datacenter_failover", owner="alice", controller="noc1", pid=7,
-                     ttl=60, token=None, break_run_id=None), **changes)
+    values = dict(state=state, run_id=run_id, procedure="datacenter_failover", owner="alice", controller="noc1", pid=7)
+    values.update(dict(ttl=60, token=None, break_run_id=None), **changes)
+    return values
 
 
 @pytest.fixture
@@ -42,8 +43,8 @@ class TestDecide:
         held = lock.decide(None, request(), 1000)[0]
         with pytest.raises(LockHeld) as caught:
             lock.decide(held, request(run_id="run-2"), 1010, path="/x/lock")
-        for word in ("datacenter_failover", "alice", "noc1", "run-1", "1970-01-01T00:16:40Z", "1970-01-01T00:17:40Z", "in 50 s",
-                     "/x/lock", "break_run_id=run-1"):
+        for word in ("datacenter_failover", "alice", "noc1", "run-1", "1970-01-01T00:16:40Z", "1970-01-01T00:17:40Z",
+                     "in 50 s", "/x/lock", "break_run_id=run-1"):
             assert word in str(caught.value)
         assert "\n" not in str(caught.value)
         assert caught.value.details["lock"] == held
@@ -159,7 +160,9 @@ class TestConcurrency:
     def test_exactly_one_of_twenty_processes_wins(self, path):
         for round_number in range(1, 4):
             gate, results = multiprocessing.Event(), multiprocessing.Queue()
-            workers = [multiprocessing.Process(target=_contend, args=(path, number, gate, results)) for number in range(20)]
+            workers = [
+                multiprocessing.Process(target=_contend, args=(path, number, gate, results)) for number in range(20)
+            ]
             for worker in workers:
                 worker.start()
             gate.set()
