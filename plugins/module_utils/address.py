@@ -218,8 +218,8 @@ def announce(host, interface, frames=3):
         reason = getattr(exc, "strerror", None) or str(exc)
     arping = find_program("arping")
     if arping is None:
-        return "none", "the neighbours were not told ({0}, and arping is not installed); they may need a "
-                       "minute".format(reason)
+        note = "the neighbours were not told ({0}, and arping is not installed); they may need a minute"
+        return "none", note.format(reason)
     # -U -I -c are the options that both arping programs (iputils and Habets) understand the same way.
     with open(os.devnull, "r+b") as nowhere:
         subprocess.Popen(
@@ -320,6 +320,6 @@ def absent(address, interface=None, runner=run, check_mode=False):
         for entry in todo["lost"]:
             if locate(left, entry["address"]) is None:
                 runner([ip, "addr", "add", "{address}/{prefix}".format(**entry), "dev", entry["interface"]])
-                note = "other addresses of {0} were dropped by the kernel and put back; check its "
-                       "routes".format(todo["interface"])
+                note = "the kernel dropped other addresses of {0}, they were put back; check its routes"
+                note = note.format(todo["interface"])
     return _result(todo, host, rc == 0, started, note=note)
