@@ -19,10 +19,9 @@ if not os.path.isdir(LINK):
 sys.path.insert(0, COLLECTIONS)
 os.environ["ANSIBLE_COLLECTIONS_PATH"] = COLLECTIONS
 
-try:
-    # Plugin loading by name (filters inside templates, inventory plugins) needs Ansible's own importer.
+if sys.version_info >= (3, 10):
+    # Plugin loading by name (filters inside templates, inventory plugins) needs Ansible's own importer. The target side
+    # on older versions has only ansible.module_utils and is imported the plain way.
     from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
-except ImportError:
-    pass
-else:
+
     _AnsibleCollectionFinder(paths=[COLLECTIONS])._install()
