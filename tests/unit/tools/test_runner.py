@@ -1,0 +1,86 @@
+"""tools/test: a failing stage must never pass for a good one."""
+
+import importlib.machinery
+import importlib.util
+import pathlib
+import subprocess
+import sys
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def runner(tmp_path, monkeypatch):
+    loader = importlib.machinery.SourceFileLoader("tools_test", str(ROOT / "tools/test"))
+    spec = importlib.util.spec_from_loader("tools_test", loader)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    loader.exec_module(module)
+    monkeypatch.setattr(module, "LOGS", tmp_path)
+    return module
+
+
+def stage_of(runner, *argv, **options):
+    stage = runner.Stage("try", lambda s: s.command(argv, **options), "check", "")
+    stage.run()
+    return stage
+
+
+class TestStage:
+    def test_passes_on_exit_code_zero(self, runner):
+        assert stage_of(runner, "true").state == "passed"
+
+    def test_fails_on_any_other_exit_code_and_names_it(self, runner):
+        stage = stage_of(runner, "sh", "-c", "echo why; exit 7")
+        assert stage.state == "failed"
+        assert "exit code 7" in stage.reason
+        assert "why" in stage.tail()
+
+    def test_fails_when_the_program_is_missing(self, runner):
+        assert stage_of(runner, "/nonexistent/program").state == "failed"
+
+    def test_stops_the_whole_process_group_at_the_deadline(self, runner, tmp_path):
+        pid_file = tmp_path / "pid"
+        stage = stage_of(runner, "sh", "-c", "sleep 600 & echo $! >%s; wait" % pid_file, timeout=0.5)
+        assert stage.state == "failed"
+        deadline = time.monotonic() + 10
+        status = pathlib.Path("/proc/%s/stat" % pid_file.read_text().strip())
+        while time.monotonic() < deadline and status.exists() and ") Z " not in status.read_text():
+            time.sleep(0.05)
+        assert not status.exists() or ") Z " in status.read_text()
+
+    def test_shows_only_the_errors_of_ansible_test(self, runner):
+        stage = runner.Stage("sanity-x", lambda s: s.command(["printf", "Collecting a\nERROR: b\n"]), "package", "")
+        stage.run()
+        assert stage.tail()[-1] == "ERROR: b"
+        assert "Collecting a" not in stage.tail()
+
+
+class TestScenarios:
+    @pytest.fixture
+    def tree(self, runner, tmp_path, monkeypatch):
+        for name in ("alpha", "beta", "gamma"):
+            (tmp_path / "molecule" / name).mkdir(parents=True)
+            (tmp_path / "molecule" / name / "molecule.yml").touch()
+        (tmp_path / "tools").mkdir()
+        monkeypatch.setattr(runner, "ROOT", tmp_path)
+        return tmp_path / "tools/scenarios.list"
+
+    def test_runs_the_listed_ones_first_and_forgets_none(self, runner, tree):
+        tree.write_text("# order\ngamma\ngamma@2.16 # again\n")
+        assert runner.scenarios() == [("gamma", "2.19"), ("gamma", "2.16"), ("alpha", "2.19"), ("beta", "2.19")]
+
+    def test_refuses_a_listed_scenario_that_does_not_exist(self, runner, tree):
+        tree.write_text("delta\n")
+        with pytest.raises(SystemExit, match="found 'delta'"):
+            runner.scenarios()
+
+
+class TestCommandLine:
+    def test_a_pattern_that_matches_no_stage_is_wrong_use(self):
+        done = subprocess.run([sys.executable, str(ROOT / "tools/test"), "--only", "nonsense"], stderr=subprocess.PIPE)
+        assert done.returncode == 2
+        assert b"nonsense" in done.stderr
