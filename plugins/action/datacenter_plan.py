@@ -81,25 +81,46 @@ class ActionModule(ActionBase):
         return {"verdict": verdict}
 
     def _verdict_datacenter_failover(self, context, findings):
-        target = context["params"]["datacenter_failover_to"]
-        flipped = unflipped = context["raw"]
-        if target in context["raw"] and len(context["raw"]) == 2:
-            other = next(name for name in context["raw"] if name != target)
-            flipped = site_model.flip(context["raw"], target)
-            unflipped = site_model.flip(context["raw"], other)
+        target, raw = context["params"]["datacenter_failover_to"], context["raw"]
+        versions = [raw]
+        if target in raw and len(raw) == 2:
+            versions = [site_model.flip(raw, name) for name in sorted(raw, key=lambda name: name != target)]
         verdict = failover.datacenter_verdict(
-            context["sites"], flipped, unflipped, context["probes"], context["params"], context["run"], context["units"], findings)
-        if verdict["result"] == "refused":
+            context["sites"], versions[0], _digests(versions), context["probes"], context["params"], context["run"], context["units"], findings)
+        verdict = self._with_changes(context, verdict, versions[0])
+        if verdict["result"] == "proceed" and context["params"].get("datacenter_failover_command"):
+            words = {"site": target, "host": verdict["candidate"], "address": verdict["candidate_address"]}
+            verdict["clients_command"] = [str(word).format(**words) for word in context["params"]["datacenter_failover_command"]]
+        return verdict
+
+    def _verdict_web_db_failover(self, context, findings):
+        raw, candidate = context["raw"], context["params"]["web_db_failover_to"]
+        site = failover.site_of(context["sites"], candidate)
+        versions = [raw]
+        if site and candidate in failover.local_machines(context["sites"], site, "web_db"):
+            local = failover.local_machines(context["sites"], site, "web_db")
+            versions = [site_model.set_primary(raw, site, host) for host in sorted(local, key=lambda host: host != candidate)] + [raw]
+        verdict = failover.web_db_verdict(
+            context["sites"], versions[0], _digests(versions), context["probes"], context["params"], context["run"], context["units"], findings)
+        return self._with_changes(context, verdict, versions[0])
+
+    @staticmethod
+    def _verdict_web_db_rejoin(context, findings):
+        return failover.rejoin_verdict(context["sites"], context["probes"], context["params"], context["run"], context["units"])
+
+    def _with_changes(self, context, verdict, flipped):
+        """What each host needs to know, and the order of Hooper's runs."""
+        if verdict["result"] != "proceed":
             return verdict
         verdict["site_changes"] = {
-            name: {
-                "changes": failover.site_changes(raw, verdict["edition"]),
-                "sha256": site_file.canonical_sha256(raw),
-            }
+            name: {"changes": failover.site_changes(raw), "sha256": site_file.canonical_sha256(raw)}
             for name, raw in flipped.items()
         }
-        stages = {name: self._stages(context, name, verdict) for name in context["sites"]}
-        verdict["stages"] = {"target": stages[verdict["target"]], "other": stages[verdict["other"]]}
+        other = next((name for name in context["sites"] if name != verdict["target"]), None)
+        verdict["stages"] = {
+            "target": self._stages(context, verdict["target"], verdict),
+            "other": self._stages(context, other, verdict) if other else [],
+        }
         return verdict
 
     @staticmethod
@@ -117,10 +138,19 @@ class ActionModule(ActionBase):
             groups.setdefault((stage, host != first, serial), []).append(host)
         return [sorted(groups[key]) for key in sorted(groups)]
 
+    @staticmethod
+    def _flipped(context):
+        base, raw = context["base"], context["raw"]
+        if context["procedure"] == "datacenter_failover":
+            return site_model.flip(raw, base["target"])
+        if context["procedure"] == "web_db_failover":
+            return site_model.set_primary(raw, base["target"], base["candidate"])
+        return raw
+
     def _prove(self, context, journal):
-        target = context["base"]["target"]
-        proof = failover.datacenter_proof(
-            context["sites"], site_model.flip(context["raw"], target), context["probes"], context["params"], context["units"], context["base"])
+        arguments = (context["sites"], self._flipped(context), context["probes"], context["params"], context["units"], context["base"])
+        prove = failover.datacenter_proof if context["procedure"] == "datacenter_failover" else failover.web_db_proof
+        proof = prove(*arguments)
         journal.append("fact", key="platform", value={"before": context["base"]["picture"], "after": proof["picture"]})
         journal.append("fact", key="sites", value=_active(proof["picture"]))
         if proof["problems"]:
@@ -130,9 +160,8 @@ class ActionModule(ActionBase):
         return {"msg": "Proven by a new probe of every host."}
 
     def _save(self, context, journal):
-        target = context["base"]["target"]
         changed = []
-        for name, raw in site_model.flip(context["raw"], target).items():
+        for name, raw in self._flipped(context).items():
             path = context["sites"][name]["file"]
             if raw == context["raw"][name]:
                 continue
@@ -152,3 +181,8 @@ def _active(picture):
     active = [name for name, state in states.items() if state == "active"]
     standby = [name for name, state in states.items() if state != "active"]
     return {"active": active[0] if len(active) == 1 else None, "standby": standby[0] if len(standby) == 1 else None}
+
+
+def _digests(versions):
+    """{site: digests of its file in any of the versions}."""
+    return {name: {site_file.canonical_sha256(version[name]) for version in versions} for name in versions[0]}

@@ -154,8 +154,9 @@ def human(size) -> str:
 class Situation:
     """What the probes say, in the words that the rules need."""
 
-    def __init__(self, sites: dict, probes: dict, units: dict):
+    def __init__(self, sites: dict, probes: dict, units: dict, client_address: str | None = None):
         self.sites, self.probes, self.units = sites, probes, units
+        self.client_address = (client_address or "").split("/")[0] or None
         hosts = []
         for site in sites.values():
             hosts += [host for host in machines(site["raw"], "web_db") if host not in hosts]
@@ -208,7 +209,12 @@ class Situation:
             if unit_active(self.probes, host, self.units[name])
         ]
 
-    def picture(self, client_hosts=()) -> dict:
+    def holds_client_address(self, host: str) -> bool:
+        """The address that clients follow is on an interface of this host."""
+        found = (self.probes.get(host) or {}).get("addresses") or []
+        return bool(self.client_address) and any(entry.get("address", "").split("/")[0] == self.client_address for entry in found)
+
+    def picture(self) -> dict:
         """The two sites for the report."""
         sites = {}
         for name, site in self.sites.items():
@@ -221,7 +227,7 @@ class Situation:
             sites[name] = {"state": state, "status_page": page, "client_address": False, "hosts": {}}
             for host in sorted(site["hosts"]):
                 sites[name]["hosts"][host] = self._host_picture(host)
-                if host in client_hosts or (self.probes.get(host) or {}).get("client_address"):
+                if self.holds_client_address(host):
                     sites[name]["client_address"] = True
         return {"sites": sites}
 
@@ -336,12 +342,14 @@ def settled_standby(situation: Situation, host: str, upstream: str) -> bool:
 # -- datacenter failover ---------------------------------------------------------------------------------------------
 
 
-def site_changes(flipped_raw: dict, edition: str) -> dict:
-    """Attributes that Hooper needs to know after the failover (multi-datacenter facts, "values changed at failover")."""
-    changes = {"svclist.web_db.master": role(flipped_raw, "web_db").get("master")}
+def site_changes(flipped_raw: dict) -> dict:
+    """Attributes that Hooper needs to know after a failover, with their values ("values changed at failover")."""
+    database = role(flipped_raw, "web_db")
+    changes = {"svclist.web_db.%s" % key: database.get(key) for key in ("master", "connect_host", "read_connect_host")}
     if "active_datacenter" in flipped_raw:
         changes["active_datacenter"] = flipped_raw["active_datacenter"]
-        changes["svclist.ca.primary"] = role(flipped_raw, "ca").get("primary")
+        for key in ("primary", "master"):
+            changes["svclist.ca.%s" % key] = role(flipped_raw, "ca").get(key)
         changes["svclist.data_storage.secondary_cluster"] = role(flipped_raw, "data_storage").get("secondary_cluster")
     return {path: value for path, value in changes.items() if value is not None}
 
@@ -353,11 +361,11 @@ def edition_of(sites: dict, wanted: str | None) -> str:
     return "later" if any("active_datacenter" in site["raw"] for site in sites.values()) else "2019"
 
 
-def datacenter_verdict(sites: dict, flipped: dict, unflipped: dict, probes: dict, params: dict, run: dict, units: dict, findings: list) -> dict:
+def datacenter_verdict(sites: dict, flipped: dict, known: dict, probes: dict, params: dict, run: dict, units: dict, findings: list) -> dict:
     """Decide about a failover to ``params["datacenter_failover_to"]``.
 
-    ``flipped``/``unflipped``: {site: raw} as the files must be after and before the failover. ``units``: {role: [unit
-    candidates]}. ``findings``: of the validator over both files.
+    ``flipped``: {site: raw} as the files must be afterwards. ``known``: {site: digests} of every version that a step of
+    this procedure may have left. ``units``: {role: [unit candidates]}. ``findings``: of the validator over both files.
     """
     target = params["datacenter_failover_to"]
     if target not in sites:
@@ -371,10 +379,10 @@ def datacenter_verdict(sites: dict, flipped: dict, unflipped: dict, probes: dict
     if errors:
         more = " (and %d more: run site_check.yml)" % (len(errors) - 1) if len(errors) > 1 else ""
         return refuse("site.json is not valid: %s %s: %s%s." % (errors[0]["id"], errors[0]["path"], errors[0]["message"].rstrip("."), more))
-    situation = Situation(sites, probes, units)
+    situation = Situation(sites, probes, units, params.get("circonus_client_address"))
     other = next(name for name in sites if name != target)
     base = _datacenter_facts(situation, target, other, params)
-    verdict = _datacenter_rules(situation, flipped, unflipped, params, run, base)
+    verdict = _datacenter_rules(situation, flipped, known, params, run, base)
     return dict(base, **verdict)
 
 
@@ -412,7 +420,7 @@ def _datacenter_facts(situation, target, other, params):
     }
 
 
-def _datacenter_rules(situation, flipped, unflipped, params, run, base):
+def _datacenter_rules(situation, flipped, known, params, run, base):
     probes, target, other = situation.probes, base["target"], base["other"]
     candidate, old = base["candidate"], base["old_primary"]
     if candidate is None:
@@ -430,7 +438,7 @@ def _datacenter_rules(situation, flipped, unflipped, params, run, base):
     if lock["refusal"]:
         return refuse(lock["refusal"])
     more = {"lock_break": lock["break"]}
-    incoherent = _site_problem(situation, flipped, unflipped)
+    incoherent = _site_problem(situation, known)
     if incoherent:
         return refuse(incoherent)
     if situation.primaries == [candidate]:
@@ -439,22 +447,21 @@ def _datacenter_rules(situation, flipped, unflipped, params, run, base):
         return refuse("%s is the primary and stands in %s already, but connect_host of that site is %s. Use web_db_failover.yml to move it." % (
             situation.primaries[0], target, candidate))
     if situation.primaries:
-        return dict(more, **_before_promotion(situation, unflipped, params, base))
+        return dict(more, **_before_promotion(situation, params, base))
     return dict(more, **_without_primary(situation, params, base))
 
 
-def _site_problem(situation, flipped, unflipped):
+def _site_problem(situation, known):
     """A host whose site.json is neither the version before nor the one after the failover."""
     for name, site in situation.sites.items():
-        known = {canonical_sha256(flipped[name]), canonical_sha256(unflipped[name])}
         for host in sorted(site["hosts"]):
             installed = installed_site(situation.probes, host)
             if not reachable(situation.probes, host) or not installed:
                 continue
             digest = installed.get("sha256")
-            if digest is None:
+            if not digest:
                 return "%s has no usable site.json (%s). Run site_distribute.yml." % (host, installed.get("error") or "missing")
-            if digest not in known:
+            if digest not in known[name]:
                 return "The site.json on %s differs from %s. Run site_distribute.yml (or correct the file) so that both say the same." % (
                     host, site.get("file") or "the file of the controller")
     return None
@@ -474,7 +481,7 @@ def _witnesses(situation, active, standby):
     return against
 
 
-def _before_promotion(situation, unflipped, params, base):
+def _before_promotion(situation, params, base):
     primary, candidate = situation.primaries[0], base["candidate"]
     against = _witnesses(situation, base["other"], base["target"])
     if against:
@@ -667,8 +674,7 @@ def unfinished(situation: Situation, flipped: dict, params: dict, base: dict) ->
             if reachable(situation.probes, host) and status_of(situation.probes, host) != page:
                 work.append("/status of %s is not %s" % (host, page))
     if params.get("datacenter_failover_clients") == "ip_alias":
-        wrong = [h for h in situation.db_hosts if h != candidate and (situation.probes.get(h) or {}).get("client_address")]
-        if wrong or (situation.probes.get(candidate) or {}).get("client_address") is False:
+        if [h for h in situation.db_hosts if situation.holds_client_address(h)] != [candidate]:
             work.append("the client address is not on %s alone" % candidate)
     return work
 
@@ -727,9 +733,212 @@ def _proceed(situation, params, base, promote, resumed=None, loss=None):
     }
 
 
+# -- failover of the database inside its site ------------------------------------------------------------------------
+
+
+def web_db_verdict(sites: dict, flipped: dict, known: dict, probes: dict, params: dict, run: dict, units: dict, findings: list) -> dict:
+    """Decide about making ``params["web_db_failover_to"]`` the primary of its site.
+
+    ``flipped`` and ``known`` as in :func:`datacenter_verdict`.
+    """
+    candidate = params["web_db_failover_to"]
+    situation = Situation(sites, probes, units, params.get("circonus_client_address"))
+    if candidate not in situation.db_hosts:
+        return refuse("web_db_failover_to must be one of the database hosts (%s), found %s." % (", ".join(situation.db_hosts), candidate))
+    if params.get("circonus_confirm") != candidate:
+        return refuse("circonus_confirm must name the new primary (%s), found %s. Nothing was changed." % (
+            candidate, params.get("circonus_confirm") or "nothing"))
+    errors = [finding for finding in findings if finding["severity"] == "error"]
+    if errors:
+        return refuse("site.json is not valid: %s %s: %s." % (errors[0]["id"], errors[0]["path"], errors[0]["message"].rstrip(".")))
+    old = next((host for host in situation.primaries if host != candidate), None)
+    if old is None:
+        fenced = [host for host in situation.db_hosts if fence_of(probes, host).get("candidate") == candidate]
+        connect = role(sites[site_of(sites, candidate)]["raw"], "web_db").get("master")
+        old = fenced[0] if fenced else connect if connect != candidate else None
+    base = {
+        "target": site_of(sites, candidate),
+        "candidate": candidate,
+        "candidate_address": address(sites, candidate),
+        "old_primary": old,
+        "old_primary_address": address(sites, old) if old in situation.db_hosts else None,
+        "edition": edition_of(sites, params.get("circonus_edition")),
+        "lock_hosts": lock_hosts(situation),
+        "reachable_hosts": sorted(h for s in sites.values() for h in s["hosts"] if reachable(probes, h)),
+        "unplanned": params["web_db_failover_mode"] == "unplanned",
+        "picture": situation.picture(),
+        "lock_break": None,
+        "warnings": [],
+        "plan": [],
+    }
+    return dict(base, **_web_db_rules(situation, flipped, known, params, run, base))
+
+
+def _web_db_rules(situation, flipped, known, params, run, base):
+    probes, candidate, old = situation.probes, base["candidate"], base["old_primary"]
+    if not reachable(probes, candidate):
+        return refuse("%s must be reachable to take over; no answer (%s)." % (candidate, (probes.get(candidate) or {}).get("msg", "no probe")))
+    if situation.unreachable and not base["unplanned"]:
+        return refuse("A planned failover needs every host; no answer from %s. If the primary is lost use web_db_failover_mode=unplanned." % ", ".join(situation.unreachable))
+    if len(situation.primaries) > 1:
+        return refuse("Two primaries: %s all accept writes. Expected exactly one." % ", ".join(situation.primaries))
+    lock = situation.lock(run, params.get("circonus_lock_break"))
+    if lock["refusal"]:
+        return refuse(lock["refusal"])
+    more = {"lock_break": lock["break"]}
+    incoherent = _site_problem(situation, known)
+    if incoherent:
+        return refuse(incoherent)
+    if old and site_of(situation.sites, old) != base["target"]:
+        return refuse("%s is the primary and stands in %s, %s in %s. Use datacenter_failover.yml to move to another site." % (
+            old, site_of(situation.sites, old), candidate, base["target"]))
+    if situation.primaries == [candidate]:
+        work = web_db_unfinished(situation, flipped, params, base)
+        if not work:
+            return dict(more, result="nothing_to_do", reason="%s is the primary already." % candidate, promote=False)
+        return dict(more, **_web_db_proceed(situation, params, base, False, "An earlier failover to %s is finished: %s." % (candidate, "; ".join(work[:4]))))
+    if situation.primaries:
+        problem = (
+            candidate_problem(situation, old, candidate, params)
+            or transaction_problem(situation, old, params)
+            or disk_problem(situation, [candidate, old], params)
+        )
+        if problem:
+            return refuse(problem)
+        return dict(more, **_web_db_proceed(situation, params, base, True))
+    if not is_standby(probes, candidate):
+        return refuse("No database accepts writes and %s is not a running standby; it cannot take over." % candidate)
+    control = db(probes, old).get("control") or {} if old else {}
+    if old and fence_of(probes, old).get("candidate") == candidate and control.get("state") == "shut down":
+        return dict(more, **_web_db_proceed(situation, params, base, True, "An earlier run fenced %s; this one finishes it." % old))
+    if not base["unplanned"]:
+        return refuse("No database accepts writes: %s is down. Start it again, or if it is lost use web_db_failover_mode=unplanned." % (old or "the primary"))
+    return dict(more, **_web_db_unplanned(situation, params, base))
+
+
+def _web_db_unplanned(situation, params, base):
+    candidate, old = base["candidate"], base["old_primary"]
+    behind = _better_standby(situation, base)
+    if behind:
+        return refuse(behind)
+    loss = possible_loss(situation, candidate, old)
+    fenced = bool(old) and bool(db(situation.probes, old)) and not db(situation.probes, old).get("running")
+    accepted = params.get("web_db_failover_accept_data_loss")
+    if not fenced or not loss["proven"]:
+        if accepted is None or int(accepted) < loss["bytes"]:
+            why = "%s cannot be proven to be stopped" % old if not fenced else "%s was not shut down cleanly" % old
+            return refuse("%s. Measured possible loss: %d bytes (%s). To go on without that proof add -e web_db_failover_accept_data_loss=%d." % (
+                why, loss["bytes"], loss["text"], loss["bytes"]), possible_loss_bytes=loss["bytes"])
+    verdict = _web_db_proceed(situation, params, base, True)
+    verdict["rpo_bytes"] = loss["bytes"]
+    return verdict
+
+
+def _web_db_proceed(situation, params, base, promote, resumed=None):
+    candidate, old = base["candidate"], base["old_primary"]
+    away = old is None or not reachable(situation.probes, old)
+    plan = ["Take the lock of the platform on %s." % ", ".join(base["lock_hosts"])]
+    if promote and away:
+        plan.append("Promote %s without proof that %s is stopped." % (candidate, old))
+    elif promote:
+        plan.append("Arm %s, fence %s (stopped and kept from starting), promote %s when it holds the last write." % (candidate, old, candidate))
+    plan.append("Move the clients (%s)." % params["datacenter_failover_clients"])
+    plan.append("site.json on %d hosts: web_db.master is %s." % (len(base["reachable_hosts"]), candidate))
+    rejoin = [item for item in rejoin_plan(situation, candidate) if reachable(situation.probes, item["host"])]
+    for item in rejoin:
+        if not settled_standby(situation, item["host"], item["upstream"]):
+            plan.append("%s becomes a standby of %s." % (item["host"], item["upstream"]))
+    plan.append("Hooper in maintenance mode on the hosts of %s in run order." % base["target"])
+    plan.append("Restart what depends on the database (edition %s)." % base["edition"])
+    plan.append("Probe everything again and prove the result.")
+    remaining = ["%s: no answer; rejoin it by web_db_rejoin.yml." % host for host in situation.unreachable if host in situation.db_hosts]
+    return {
+        "result": "proceed",
+        "reason": resumed or "%s takes over from %s." % (candidate, old),
+        "plan": plan,
+        "done": "%s is the primary." % candidate,
+        "promote": promote,
+        "old_reachable": not away,
+        "rejoin": rejoin,
+        "remaining": remaining,
+        "rpo_bytes": 0,
+    }
+
+
+def web_db_unfinished(situation: Situation, flipped: dict, params: dict, base: dict) -> list:
+    """What is not yet as it must be when ``candidate`` is the primary of its site."""
+    candidate = base["candidate"]
+    work = []
+    for name in situation.sites:
+        digest = canonical_sha256(flipped[name])
+        stale = [h for h in situation.sites[name]["hosts"] if reachable(situation.probes, h) and installed_site(situation.probes, h).get("sha256") != digest]
+        if stale:
+            work.append("site.json of %s" % ", ".join(sorted(stale)))
+    for item in rejoin_plan(situation, candidate):
+        if reachable(situation.probes, item["host"]) and not settled_standby(situation, item["host"], item["upstream"]):
+            work.append("%s does not follow %s" % (item["host"], item["upstream"]))
+    if params.get("datacenter_failover_clients") == "ip_alias":
+        if [h for h in situation.db_hosts if situation.holds_client_address(h)] != [candidate]:
+            work.append("the client address is not on %s alone" % candidate)
+    return work
+
+
+def rejoin_verdict(sites: dict, probes: dict, params: dict, run: dict, units: dict) -> dict:
+    """Decide about making ``params["web_db_rejoin_host"]`` a standby again."""
+    host = params["web_db_rejoin_host"]
+    situation = Situation(sites, probes, units)
+    if host not in situation.db_hosts:
+        return refuse("web_db_rejoin_host must be one of the database hosts (%s), found %s." % (", ".join(situation.db_hosts), host))
+    if params.get("circonus_confirm") != host:
+        return refuse("circonus_confirm must name the host that becomes a standby (%s), found %s. Nothing was changed." % (
+            host, params.get("circonus_confirm") or "nothing"))
+    if not reachable(probes, host):
+        return refuse("%s cannot be reached (%s)." % (host, (probes.get(host) or {}).get("msg", "no probe")))
+    others = [name for name in situation.primaries if name != host]
+    if len(others) != 1:
+        return refuse("Expected exactly one primary besides %s, found %s." % (host, ", ".join(others) or "none"))
+    primary = others[0]
+    mine, theirs = db(probes, host), db(probes, primary)
+    if is_primary(probes, host) and int(mine.get("timeline") or 0) >= int(theirs.get("timeline") or 0):
+        return refuse("%s accepts writes on timeline %s, %s on timeline %s: it cannot be told which one is right. Stop the wrong one first." % (
+            host, mine.get("timeline"), primary, theirs.get("timeline")))
+    lock = situation.lock(run, params.get("circonus_lock_break"))
+    if lock["refusal"]:
+        return refuse(lock["refusal"])
+    items = [item for item in rejoin_plan(situation, primary) if item["host"] == host]
+    base = {
+        "candidate": primary, "target": site_of(sites, primary), "lock_hosts": lock_hosts(situation), "lock_break": lock["break"],
+        "rejoin": items, "picture": situation.picture(), "warnings": [], "remaining": [],
+    }
+    if settled_standby(situation, host, items[0]["upstream"]):
+        return dict(base, result="nothing_to_do", reason="%s follows %s already." % (host, items[0]["upstream"]), plan=[])
+    plan = [
+        "Take the lock of the platform on %s." % ", ".join(base["lock_hosts"]),
+        "%s becomes a standby of %s; when it holds writes of its own its data directory is set aside first." % (host, items[0]["upstream"]),
+        "Probe everything again and prove the result.",
+    ]
+    return dict(base, result="proceed", reason="%s becomes a standby of %s." % (host, items[0]["upstream"]), plan=plan,
+                done="%s follows %s." % (host, items[0]["upstream"]))
+
+
+def web_db_proof(sites: dict, flipped: dict, probes: dict, params: dict, units: dict, base: dict) -> dict:
+    """What is wrong after the last step of web_db_failover or web_db_rejoin, and the picture."""
+    situation = Situation(sites, probes, units, params.get("circonus_client_address"))
+    problems = []
+    if situation.primaries != [base["candidate"]]:
+        problems.append("expected %s as the only primary, found %s" % (base["candidate"], ", ".join(situation.primaries) or "none"))
+    if "web_db_rejoin_host" in params:
+        for item in base["rejoin"]:
+            if not settled_standby(situation, item["host"], item["upstream"]):
+                problems.append("%s does not follow %s" % (item["host"], item["upstream"]))
+    else:
+        problems += web_db_unfinished(situation, flipped, params, base)
+    return {"problems": problems, "picture": situation.picture()}
+
+
 def datacenter_proof(sites: dict, flipped: dict, probes: dict, params: dict, units: dict, base: dict) -> dict:
     """The verdict after the last step: ``result`` proceed (all proven) or refused with what is wrong, and the picture."""
-    situation = Situation(sites, probes, units)
+    situation = Situation(sites, probes, units, params.get("circonus_client_address"))
     problems = []
     if situation.primaries != [base["candidate"]]:
         problems.append("expected %s as the only primary, found %s" % (base["candidate"], ", ".join(situation.primaries) or "none"))
