@@ -49,8 +49,8 @@ def refusal(record, path, now):
     """One line about the holder of the lock and what can be done. ``record`` is held and not expired."""
     return (
         "The platform is locked: expected no other procedure, found {procedure} of {owner} on {controller} "
-        "(run {run_id}, since {since}, expires {expires}, in {left} s) in {path}. Wait for it to end, or when it is known to be dead "
-        "repeat with break_run_id={run_id}."
+        "(run {run_id}, since {since}, expires {expires}, in {left} s) in {path}. Wait for it to end, or when it is "
+        "known to be dead repeat with break_run_id={run_id}."
     ).format(
         procedure=record.get("procedure") or "an unnamed procedure",
         owner=record.get("owner") or "an unnamed owner",
@@ -261,7 +261,8 @@ class _Turn:
 def apply(path, request, check_mode=False, now=None, timeout=FLOCK_TIMEOUT):
     """Carry out ``request`` (see :func:`decide`) on the lock file ``path``.
 
-    Returns ``{"changed": bool, "action": str, "lock": record or {}, "previous": record or {}, "held": bool}``.
+    Returns ``{"changed": bool, "action": str, "lock": record or {}, "token": int, "previous": record or {},
+    "held": bool}``.
     In check mode the file is only read. Raises LockHeld, TimedOut or BadInput.
     """
     def outcome(current, floor):
@@ -272,6 +273,7 @@ def apply(path, request, check_mode=False, now=None, timeout=FLOCK_TIMEOUT):
             "changed": record is not None,
             "action": action,
             "lock": result,
+            "token": int(result.get("token", 0)),
             "previous": previous or {},
             "held": is_held(result) and result.get("run_id") == request.get("run_id")
             and not is_expired(result, moment),

@@ -121,6 +121,11 @@ lock:
     run_id: 20240131T120000-4711
     state: held
     token: 7
+token:
+  description: The fencing token of that record, 0 when there has never been one.
+  returned: success
+  type: int
+  sample: 7
 previous:
   description: The record that was displaced by an expiry or by O(break_run_id), empty otherwise.
   returned: success
