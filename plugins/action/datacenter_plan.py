@@ -88,9 +88,9 @@ class ActionModule(ActionBase):
         verdict = failover.datacenter_verdict(
             context["sites"], versions[0], _digests(versions), context["probes"], context["params"], context["run"], context["units"], findings)
         verdict = self._with_changes(context, verdict, versions[0])
-        if verdict["result"] == "proceed" and context["params"].get("datacenter_failover_command"):
+        if verdict["result"] == "proceed" and context["params"].get("circonus_clients_command"):
             words = {"site": target, "host": verdict["candidate"], "address": verdict["candidate_address"]}
-            verdict["clients_command"] = [str(word).format(**words) for word in context["params"]["datacenter_failover_command"]]
+            verdict["clients_command"] = [str(word).format(**words) for word in context["params"]["circonus_clients_command"]]
         return verdict
 
     def _verdict_web_db_failover(self, context, findings):

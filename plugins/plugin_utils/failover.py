@@ -317,6 +317,24 @@ def disk_problem(situation: Situation, hosts: list, params: dict) -> str | None:
     return None
 
 
+def switch_kind(situation: Situation, old: str | None) -> str:
+    """How the roles change: ``together`` (one task arms, fences and promotes), ``fence_then_promote`` (the old primary
+    answers but its database is down, and not by a clean fence of ours), ``promote_only`` (the old primary is away)."""
+    if old is None or not reachable(situation.probes, old):
+        return "promote_only"
+    clean = (db(situation.probes, old).get("control") or {}).get("state") == "shut down"
+    if is_primary(situation.probes, old) or (clean and fence_of(situation.probes, old)):
+        return "together"
+    return "fence_then_promote"
+
+
+def client_address(params: dict) -> dict | None:
+    """The address alias that moves with the primary, None when clients are moved in another way."""
+    if params.get("circonus_clients") != "ip_alias":
+        return None
+    return {"address": params["circonus_client_address"], "interface": params.get("circonus_client_interface")}
+
+
 def lock_hosts(situation: Situation) -> list:
     """Reachable database hosts in the one order in which every controller takes their locks."""
     return [host for host in situation.db_hosts if reachable(situation.probes, host)]
@@ -337,6 +355,21 @@ def rejoin_plan(situation: Situation, primary: str) -> list:
 def settled_standby(situation: Situation, host: str, upstream: str) -> bool:
     """The host streams from where it should and carries no fence."""
     return is_standby(situation.probes, host) and situation.follows(host) == upstream and not fence_of(situation.probes, host)
+
+
+def dependents(situation: Situation, edition: str) -> list:
+    """Services to restart after a failover of the database, in order (operation manual, "Service Dependencies").
+
+    [{"role", "host"}]; only where deployed, never alerting in a standby site, ca_processor only on the primary CA.
+    """
+    chain = ["notification"] if edition == "later" else ["fault_detection", "notification", "ca"]
+    result = []
+    for name in chain:
+        for site in sorted(situation.sites):
+            for host in local_machines(situation.sites, site, name):
+                if unit_active(situation.probes, host, situation.units.get(name) or []):
+                    result.append({"role": name, "host": host})
+    return result
 
 
 # -- datacenter failover ---------------------------------------------------------------------------------------------
@@ -673,7 +706,7 @@ def unfinished(situation: Situation, flipped: dict, params: dict, base: dict) ->
         for host in local_machines(situation.sites, site, "web_frontend"):
             if reachable(situation.probes, host) and status_of(situation.probes, host) != page:
                 work.append("/status of %s is not %s" % (host, page))
-    if params.get("datacenter_failover_clients") == "ip_alias":
+    if params.get("circonus_clients") == "ip_alias":
         if [h for h in situation.db_hosts if situation.holds_client_address(h)] != [candidate]:
             work.append("the client address is not on %s alone" % candidate)
     return work
@@ -696,7 +729,7 @@ def _proceed(situation, params, base, promote, resumed=None, loss=None):
         "nsupdate": "DNS record by nsupdate",
         "command": "the given command",
         "none": "not by this playbook",
-    }[params["datacenter_failover_clients"]])
+    }[params["circonus_clients"]])
     plan.append("Switch the active message queue (failover.pl on %s)." % candidate)
     plan.append("Stop fault_detection and notification in %s (%s)." % (other, ", ".join(base["alert_old"]) or "unreachable"))
     plan.append("site.json on %d hosts: %s active, %s standby." % (len(base["reachable_hosts"]), target, other))
@@ -715,7 +748,7 @@ def _proceed(situation, params, base, promote, resumed=None, loss=None):
     absent = [host for host in situation.sites[other]["hosts"] if not reachable(situation.probes, host)]
     if absent:
         remaining.append("%s: when %s answer again, run this playbook once more (or web_db_rejoin.yml)." % (other, ", ".join(sorted(absent))))
-    if params["datacenter_failover_clients"] == "none":
+    if params["circonus_clients"] == "none":
         remaining.append("Point the clients (DNS, load balancer) to %s." % target)
     remaining.append("Ask users of the web interface to reload the page.")
     reason = resumed or ("%s takes over from %s." % (target, other))
@@ -726,7 +759,9 @@ def _proceed(situation, params, base, promote, resumed=None, loss=None):
         "done": "%s is the active site." % target,
         "promote": promote,
         "copy_ca": copy_ca,
-        "old_reachable": not away,
+        "switch": switch_kind(situation, old),
+        "client_address": client_address(params),
+        "alerting_units": [unit for name in ALERTING_ROLES for unit in situation.units[name]],
         "rejoin": rejoin,
         "remaining": remaining,
         "rpo_bytes": 0,
@@ -842,7 +877,7 @@ def _web_db_proceed(situation, params, base, promote, resumed=None):
         plan.append("Promote %s without proof that %s is stopped." % (candidate, old))
     elif promote:
         plan.append("Arm %s, fence %s (stopped and kept from starting), promote %s when it holds the last write." % (candidate, old, candidate))
-    plan.append("Move the clients (%s)." % params["datacenter_failover_clients"])
+    plan.append("Move the clients (%s)." % params["circonus_clients"])
     plan.append("site.json on %d hosts: web_db.master is %s." % (len(base["reachable_hosts"]), candidate))
     rejoin = [item for item in rejoin_plan(situation, candidate) if reachable(situation.probes, item["host"])]
     for item in rejoin:
@@ -858,7 +893,9 @@ def _web_db_proceed(situation, params, base, promote, resumed=None):
         "plan": plan,
         "done": "%s is the primary." % candidate,
         "promote": promote,
-        "old_reachable": not away,
+        "switch": switch_kind(situation, old),
+        "client_address": client_address(params),
+        "dependents": dependents(situation, base["edition"]),
         "rejoin": rejoin,
         "remaining": remaining,
         "rpo_bytes": 0,
@@ -877,7 +914,7 @@ def web_db_unfinished(situation: Situation, flipped: dict, params: dict, base: d
     for item in rejoin_plan(situation, candidate):
         if reachable(situation.probes, item["host"]) and not settled_standby(situation, item["host"], item["upstream"]):
             work.append("%s does not follow %s" % (item["host"], item["upstream"]))
-    if params.get("datacenter_failover_clients") == "ip_alias":
+    if params.get("circonus_clients") == "ip_alias":
         if [h for h in situation.db_hosts if situation.holds_client_address(h)] != [candidate]:
             work.append("the client address is not on %s alone" % candidate)
     return work
