@@ -356,7 +356,8 @@ def _wait(units, up, deadline, entry, log_lines, runner, ports_reader):
             if up:
                 missing = is_up(unit, states, ports)
             else:
-                missing = None if state["active"] in DOWN_STATES else "is still {0}, expected it to be down".format(state["active"])
+                down = state["active"] in DOWN_STATES
+                missing = None if down else "is still {0}, expected it to be down".format(state["active"])
             if missing:
                 break
         if missing is None:
