@@ -348,11 +348,14 @@ def _more(lines, number, noun):
 def render_html(document: dict) -> str:
     """One self-contained page: no script, nothing loaded from elsewhere, every value escaped."""
     result = document.get("result") if document.get("result") in RESULTS else "failed"
+    middle = [_html_platform(document), _html_plan(document)]
+    if document.get("check_mode"):
+        # The plan is what somebody who runs --check wants to read.
+        middle.reverse()
     sections = [
         _html_head(document, result),
         _html_notices(document),
-        _html_platform(document),
-        _html_plan(document),
+        *middle,
         _html_steps(document),
         _html_values("Measured and recorded", {k: v for k, v in document.items() if k not in _PLACED}),
         _html_values("Parameters", document.get("parameters") or {}),

@@ -12,7 +12,7 @@ import re
 
 WIDTH = 470
 MAX_ROWS = 16
-_HEADER = 50
+_HEADER = 47
 _GAP = 40
 _MARGIN = 6
 _LINE = 14
@@ -266,7 +266,7 @@ def _site(name, site, top, rows, rest, height, box):
     out = ['<g class="site %s"><rect class="frame" x="%d" y="%d" width="%d" height="%d" rx="8"/>' % (
         css, _MARGIN, top, box, height)]
     out.append('<path class="head" d="M%d %d v-%d a8 8 0 0 1 8 -8 h%d a8 8 0 0 1 8 8 v%d z"/>' % (
-        _MARGIN, top + _HEADER - 6, _HEADER - 14, box - 16, _HEADER - 14))
+        _MARGIN, top + _HEADER, _HEADER - 8, box - 16, _HEADER - 8))
     right = _MARGIN + box - 12
     pill, left = _pill(right, top + 7, word, "solid-" + css)
     out.append(pill)

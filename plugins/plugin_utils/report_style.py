@@ -50,6 +50,8 @@ dd.hint,.hint{font-size:12.5px;font-weight:400;color:var(--mute)}
 .pictures{display:flex;flex-wrap:wrap;gap:22px;align-items:flex-end}
 figure{flex:1 1 440px;min-width:0;max-width:640px;margin:0}
 figcaption{margin:0 0 8px;font-size:13.5px;color:var(--mute);min-height:4.7em}
+figure:only-child{max-width:560px}
+figure:only-child figcaption{min-height:0}
 figcaption strong{display:block;color:var(--ink);font-size:15px}
 .picture{display:block;width:100%;height:auto;font-family:inherit}
 .picture text{fill:var(--ink)}
@@ -58,7 +60,7 @@ figcaption strong{display:block;color:var(--ink);font-size:15px}
 .picture .site.info .frame{stroke:var(--info)}
 .picture .site.bad .frame{stroke:var(--bad);stroke-dasharray:6 4}
 .picture .site.warn .frame{stroke:var(--warn);stroke-dasharray:6 4}
-.picture .head{fill:var(--soft);transform:translate(0,0)}
+.picture .head{fill:var(--soft)}
 .picture .site.ok .head{fill:var(--okbg)}
 .picture .site.info .head{fill:var(--infobg)}
 .picture .site.bad .head{fill:var(--badbg)}

@@ -140,7 +140,8 @@ def check_mode():
     document = planned_failover()
     document.update(check_mode=True, reason="Check mode: nothing was changed. East is healthy, west can take over.",
                     steps=document["steps"][1:13] + [step("Install site.json", "east-app1", "planned", 0.2)],
-                    platform={"before": two_sites("east")}, write_gap_ms=None, rpo_bytes=None)
+                    platform={"before": two_sites("east")}, write_gap_ms=None, rpo_bytes=None,
+                    sites={"active": "east", "standby": "west"}, seconds=4.2)
     return document
 
 
