@@ -1,0 +1,153 @@
+# Copyright: circonus.inside contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Every gate fires, says one sentence and leaves everything as it was."""
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+
+import pytest
+from conftest import DB_HOSTS, wait_until
+
+
+def fingerprint(lab):
+    """What a refused run must not have touched."""
+    state = {"primaries": lab.primaries(), "alias": lab.alias_holders(), "alerting": lab.alerting()}
+    for host in DB_HOSTS:
+        state[host] = lab.on(
+            host, "sh", "-c",
+            "sha256sum /opt/circonus/var/chef-solo/data_bags/service_map/site.json; ls /wdb/pgdata /var/lib/circonus-inside; "
+            "systemctl show -p MainPID -p ActiveEnterTimestampMonotonic circonus-postgres-circonus_wdb", check=False).stdout
+        state[host] = [line for line in state[host].splitlines() if "procedure.lock" not in line]
+    return state
+
+
+@pytest.fixture
+def untouched(lab):
+    """Compares the platform before and after the test's refusal."""
+    holder = {}
+
+    def remember():
+        holder["before"] = fingerprint(lab)
+
+    def check(run, words, rc_ok=False):
+        assert run.rc != 0, run
+        assert run.result == "refused", run
+        for word in words:
+            assert word in run.report["reason"], run.report["reason"]
+        assert "Traceback" not in run.output
+        assert fingerprint(lab) == holder["before"]
+
+    return remember, check
+
+
+class TestRefusals:
+    """Preconditions of datacenter_failover.yml."""
+
+    def test_wrong_confirmation(self, lab, untouched):
+        remember, check = untouched
+        remember()
+        check(lab.failover("west", circonus_confirm="east"), ["circonus_confirm", "west", "east"])
+
+    def test_unknown_parameter(self, lab, untouched):
+        remember, check = untouched
+        remember()
+        check(lab.failover("west", datacenter_failover_mod="unplanned"), ["datacenter_failover_mod", "datacenter_failover_mode"])
+
+    def test_unknown_site(self, lab, untouched):
+        remember, check = untouched
+        remember()
+        check(lab.failover("north"), ["north", "east"])
+
+    def test_lag_above_the_limit(self, lab, untouched):
+        remember, check = untouched
+        lab.sql("west-app1", "select pg_wal_replay_pause()")
+        try:
+            lab.sql("east-app1", "create table if not exists public.lag_probe(x text)", database="circonus")
+            lab.sql("east-app1", "insert into public.lag_probe select repeat('x', 1000) from generate_series(1, 3000)", database="circonus")
+            remember()
+            check(lab.failover("west", web_db_failover_max_lag_bytes=1048576), ["west-app1", "limit 1 MiB", "web_db_failover_max_lag_bytes"])
+        finally:
+            lab.sql("west-app1", "select pg_wal_replay_resume()")
+
+    def test_long_transaction(self, lab, untouched):
+        remember, check = untouched
+        holder = subprocess.Popen(
+            ["podman", "exec", "-i", "%s-east-app1" % lab.project, "runuser", "-u", "postgres", "--", "/opt/pgsql/bin/psql", "-Xq"],
+            stdin=subprocess.PIPE, text=True, env=lab.env)
+        try:
+            holder.stdin.write("begin; select 1;\n")
+            holder.stdin.flush()
+            wait_until(
+                lambda: lab.sql("east-app1", "select count(*) from pg_stat_activity where state='idle in transaction' and now()-xact_start > '3 s'") != "0",
+                20, "a transaction is open for three seconds")
+            remember()
+            check(lab.failover("west", web_db_failover_max_transaction_s=2), ["transaction", "east-app1", "web_db_failover_max_transaction_s"])
+        finally:
+            holder.stdin.close()
+            holder.wait(10)
+
+    def test_lock_held(self, lab, untouched):
+        remember, check = untouched
+        lock = {
+            "token": 900, "state": "held", "run_id": "20260101T000000Z-other", "procedure": "web_db_failover", "owner": "bert@elsewhere",
+            "controller": "elsewhere/00000000/77/12345", "pid": 77, "acquired": time.time(), "expires": time.time() + 600,
+        }
+        lab.on("east-app1", "mkdir", "-p", "/var/lib/circonus-inside")
+        put = subprocess.run(
+            ["podman", "exec", "-i", "%s-east-app1" % lab.project, "tee", "/var/lib/circonus-inside/procedure.lock"],
+            input=json.dumps(lock), text=True, env=lab.env, capture_output=True)
+        assert put.returncode == 0, put
+        try:
+            remember()
+            check(lab.failover("west"), ["bert@elsewhere", "20260101T000000Z-other", "circonus_lock_break"])
+        finally:
+            lab.on("east-app1", "rm", "/var/lib/circonus-inside/procedure.lock")
+
+    def test_site_json_on_a_host_differs(self, lab, untouched):
+        remember, check = untouched
+        path = "/opt/circonus/var/chef-solo/data_bags/service_map/site.json"
+        lab.on("west-app2", "cp", "-p", path, "/root/site.keep")
+        lab.on("west-app2", "sed", "-i", "s/noreply@/other@/", path)
+        try:
+            remember()
+            check(lab.failover("west"), ["site.json", "west-app2", "site_distribute.yml"])
+        finally:
+            lab.on("west-app2", "cp", "-p", "/root/site.keep", path)
+
+    def test_unreachable_host(self, lab, untouched):
+        remember, check = untouched
+        lab.cli("host", "pause", "west-store2")
+        try:
+            remember()
+            check(lab.failover("west"), ["west-store2"])
+        finally:
+            lab.cli("host", "resume", "west-store2")
+
+    def test_replica_detached(self, lab, untouched):
+        remember, check = untouched
+        lab.cli("link", "cut")
+        try:
+            wait_until(lambda: "west-app1" not in lab.streaming().get("east-app1", []), 90, "the standby is detached")
+            remember()
+            check(lab.failover("west"), ["west-app1", "not attached"])
+        finally:
+            lab.cli("link", "heal")
+            wait_until(lambda: "west-app1" in lab.streaming().get("east-app1", []), 60, "the standby is back")
+
+
+class TestTwoControllers:
+    """The lock of the platform."""
+
+    def test_exactly_one_proceeds(self, lab):
+        site = "west" if lab.active_site() == "east" else "east"
+        extra = {"datacenter_failover_to": site, "circonus_confirm": site, "circonus_report_dir": str(lab.reports)}
+        runs = [lab.start("datacenter_failover", **extra) for _number in range(2)]
+        outputs = [process.communicate(timeout=600)[0] for process in runs]
+        codes = [process.returncode for process in runs]
+        text = "\n=====\n".join(outputs)
+        assert codes.count(0) == 1, text
+        loser = outputs[0] if codes[0] else outputs[1]
+        assert "lock" in loser, text
+        lab.assert_settled(site)

@@ -1,0 +1,98 @@
+# Copyright: circonus.inside contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The active site is killed, frozen, cut off; it comes back and must accept no write."""
+from __future__ import annotations
+
+import re
+
+import pytest
+from conftest import wait_until
+
+HOSTS = ("app1", "app2", "app3", "store1", "store2", "store3")
+
+
+def fail(lab, site, kind):
+    """Make a site go away."""
+    if kind == "killed":
+        lab.cli("host", "kill", "@" + site)
+    elif kind == "paused":
+        lab.cli("host", "pause", "@" + site)
+    else:
+        lab.cli("site", "isolate", site)
+
+
+def come_back(lab, site, kind):
+    """Bring it back as it would come back by itself."""
+    if kind == "killed":
+        lab.cli("host", "start", "@" + site)
+    elif kind == "paused":
+        lab.cli("host", "resume", "@" + site)
+    else:
+        lab.cli("site", "heal", site)
+
+
+class TestUnplanned:
+    """datacenter_failover.yml, mode unplanned."""
+
+    @pytest.mark.parametrize("kind", ["killed", "paused", "cut_off"])
+    def test_lost_site(self, lab, kind):
+        lost = lab.active_site()
+        target = "west" if lost == "east" else "east"
+        old, new = "%s-app1" % lost, "%s-app1" % target
+        fail(lab, lost, kind)
+
+        refused = lab.failover(target, datacenter_failover_mode="unplanned")
+        assert refused.rc != 0 and refused.result == "refused", refused
+        offer = re.search(r"datacenter_failover_accept_data_loss=(\d+)", refused.report["reason"])
+        assert offer, refused.report["reason"]
+        assert lab.sql(new, "select pg_is_in_recovery()") == "t", "a refusal must not promote"
+
+        run = lab.failover(target, datacenter_failover_mode="unplanned", datacenter_failover_accept_data_loss=int(offer.group(1)))
+        assert run.rc == 0 and run.result == "ok", run
+        assert lab.sql(new, "select pg_is_in_recovery()") == "f"
+        assert run.report["rpo_bytes"] == int(offer.group(1))
+        assert any(lost in text or old in text for text in run.report["remaining"]), run.report["remaining"]
+        lab.sql(new, "create table if not exists public.after_failover(n int)", database="circonus")
+        lab.sql(new, "insert into public.after_failover values (1)", database="circonus")
+
+        come_back(lab, lost, kind)
+        wait_until(lambda: lab.sql(old, "select pg_is_in_recovery()", check=False) != "f", 30, "the old primary accepts no write")
+        assert lab.sql(old, "insert into public.after_failover values (2)", check=False, database="circonus") is None
+
+        rejoined = lab.rejoin(old)
+        assert rejoined.rc == 0 and rejoined.result in ("ok", "nothing_to_do"), rejoined
+        again = lab.failover(target)
+        assert again.rc == 0 and again.result in ("ok", "nothing_to_do"), again
+        lab.assert_settled(target)
+        rows = wait_until(lambda: lab.sql(old, "select count(*) from public.after_failover", database="circonus", check=False), 20, "rows")
+        assert int(rows) >= 1
+
+
+class TestHostLostInTheMiddle:
+    """A host that stops answering in the middle of a run."""
+
+    def test_stops_and_touches_no_further_host(self, lab):
+        site = lab.active_site()
+        target = "west" if site == "east" else "east"
+        # Hooper of the second stage waits, so there is a middle to freeze a host in.
+        slow = "%s-app2" % target
+        lab.on(slow, "sh", "-c", "mkdir -p /opt/circonus/var/hooper-standin && echo 25 > /opt/circonus/var/hooper-standin/slow")
+        lab.on("%s-store1" % target, "sh", "-c", "rm -f /var/log/chef/circonus-hooper.log")
+        process = lab.start("datacenter_failover", datacenter_failover_to=target, circonus_confirm=target, circonus_report_dir=str(lab.reports))
+        try:
+            wait_until(
+                lambda: "run-hooper" in lab.on(slow, "ps", "-eo", "args").stdout, 180, "Hooper runs on %s" % slow)
+            lab.cli("host", "pause", slow)
+            output, _none = process.communicate(timeout=300)
+        finally:
+            lab.cli("host", "resume", slow)
+            lab.on(slow, "rm", "-f", "/opt/circonus/var/hooper-standin/slow")
+        report = lab.report_of("datacenter_failover")
+        assert process.returncode != 0, output
+        assert report["result"] == "failed" and slow in report["reason"], report["reason"]
+        ran = lab.on("%s-store1" % target, "test", "-e", "/var/log/chef/circonus-hooper.log", check=False).returncode == 0
+        assert not ran, "a host of a later stage was touched"
+        wait_until(lambda: "run-hooper" not in lab.on(slow, "ps", "-eo", "args").stdout, 60, "the frozen Hooper run has ended")
+        run = lab.failover(target)
+        assert run.rc == 0 and run.result == "ok", run
+        lab.assert_settled(target)
