@@ -762,6 +762,7 @@ def _proceed(situation, params, base, promote, resumed=None, loss=None):
         "switch": switch_kind(situation, old),
         "client_address": client_address(params),
         "alerting_units": [unit for name in ALERTING_ROLES for unit in situation.units[name]],
+        "dependents": [item for item in dependents(situation, base["edition"]) if item["role"] not in ALERTING_ROLES],
         "rejoin": rejoin,
         "remaining": remaining,
         "rpo_bytes": 0,

@@ -1,0 +1,371 @@
+# Copyright: circonus.inside contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Decisions of the failovers, on answers as the hosts of the lab give them."""
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+from ansible_collections.circonus.inside.plugins.module_utils.site_file import canonical_sha256
+from ansible_collections.circonus.inside.plugins.plugin_utils import failover, site_model
+
+LAB = Path(__file__).resolve().parents[4] / "inventories" / "lab"
+UNITS = {
+    "fault_detection": ["circonus-fault-detection", "circonus-ernie"],
+    "notification": ["circonus-bert"],
+    "mq": ["circonus-epmd", "circonus-rabbitmq"],
+    "web_frontend": ["circonus-http"],
+    "ca": ["circonus-ca_processor"],
+}
+UPSTREAMS = {"east-app1": None, "east-app3": "east-app1", "west-app1": "east-app1", "west-app3": "west-app1"}
+PARAMS = {
+    "datacenter_failover_to": "west", "circonus_confirm": "west", "datacenter_failover_mode": "planned", "circonus_clients": "ip_alias",
+    "circonus_client_address": "10.89.103.200/24", "web_db_failover_max_lag_bytes": 16 * 1024 * 1024,
+    "web_db_failover_max_transaction_s": 60, "web_db_failover_min_free_bytes": 1024,
+}
+RUN = {"run_id": "now", "controller": "ops/00000000/1/1", "forks": 10}
+
+
+def make_sites():
+    """The lab's two sites."""
+    raw = {name: json.loads((LAB / ("site.%s.json" % name)).read_text()) for name in ("east", "west")}
+    return {
+        name: {"raw": raw[name], "file": "site.%s.json" % name, "hosts": ["%s-%s" % (name, host) for host in (
+            "app1", "app2", "app3", "store1", "store2", "store3")]}
+        for name in raw
+    }
+
+
+def unit(active):
+    """State of a unit as the reader gives it."""
+    return {"load": "loaded", "active": "active" if active else "inactive", "exists": True}
+
+
+class Platform:
+    """Answers of a healthy platform; tests break one thing."""
+
+    def __init__(self, active="east"):
+        self.sites = make_sites()
+        raw = {name: site["raw"] for name, site in self.sites.items()}
+        self.versions = {name: site_model.flip(raw, name) for name in raw}
+        self.active = active
+        other = "west" if active == "east" else "east"
+        self.probes = {}
+        upstream = {"%s-app1" % active: None, "%s-app3" % active: "%s-app1" % active, "%s-app1" % other: "%s-app1" % active, "%s-app3" % other: "%s-app1" % other}
+        for site in self.sites:
+            for host in self.sites[site]["hosts"]:
+                self.probes[host] = self.answer(site, host, upstream)
+        self.params = dict(PARAMS, datacenter_failover_to=other, circonus_confirm=other)
+
+    def answer(self, site, host, upstream):
+        """One host."""
+        roles = failover.roles_of(self.sites, host)
+        file = self.versions[self.active][site]
+        probe = {
+            "reachable": True, "clock": 1000.0, "lock": {}, "addresses": [], "ca": {"present": True, "initialised": True},
+            "site": {"sha256": canonical_sha256(file), "active_datacenter": file["active_datacenter"]},
+            "status": {"state": "ACTIVE" if site == self.active else "STANDBY"},
+            "units": {name: unit(role not in failover.ALERTING_ROLES or site == self.active)
+                      for role, names in UNITS.items() if role in roles for name in names},
+            "web_db": {},
+        }
+        if host in upstream:
+            above = upstream[host]
+            followers = [name for name, up in upstream.items() if up == host]
+            probe["web_db"] = {
+                "running": True, "in_recovery": above is not None, "timeline": 3, "system_identifier": "77", "free_bytes": 10 ** 9,
+                "lsn": {"receive": "0/5000000" if above else None, "replay": "0/5000000" if above else None},
+                "receiver": {"status": "streaming", "upstream": failover.address(self.sites, above)} if above else {},
+                "replicas": [{"application_name": name, "state": "streaming", "lag_bytes": 0} for name in followers],
+                "long_transactions": [], "control": {"state": "in production"}, "fence": None, "last_fence_row": None,
+            }
+            if above is None:
+                probe["addresses"] = [{"interface": "svc0", "address": "10.89.103.200/24"}]
+        return probe
+
+    def db(self, host):
+        """Database facts of a host, to break them."""
+        return self.probes[host]["web_db"]
+
+    def away(self, *hosts):
+        """Hosts that do not answer."""
+        for host in hosts:
+            self.probes[host] = {"reachable": False, "msg": "timed out"}
+
+    def known(self):
+        """Digests of both versions of each file."""
+        return {name: {canonical_sha256(version[name]) for version in self.versions.values()} for name in self.sites}
+
+    def decide(self, findings=(), **params):
+        """The verdict."""
+        values = dict(self.params, **params)
+        target = values["datacenter_failover_to"]
+        flipped = self.versions.get(target) or self.versions["east"]
+        return failover.datacenter_verdict(self.sites, flipped, self.known(), self.probes, values, RUN, UNITS, list(findings))
+
+
+@pytest.fixture
+def platform():
+    """East active, everything healthy."""
+    return Platform()
+
+
+def assert_refused(verdict, *words):
+    """Refused in one line that holds the words."""
+    assert verdict["result"] == "refused", verdict
+    for word in words:
+        assert word in verdict["reason"], verdict["reason"]
+    assert "\n" not in verdict["reason"]
+
+
+class TestDatacenterVerdictPlanned:
+    """A healthy platform proceeds, everything else is refused."""
+
+    def test_healthy_platform_proceeds(self, platform):
+        verdict = platform.decide()
+        assert verdict["result"] == "proceed", verdict
+        assert (verdict["candidate"], verdict["old_primary"], verdict["promote"], verdict["switch"]) == ("west-app1", "east-app1", True, "together")
+        assert verdict["lock_hosts"] == sorted(verdict["lock_hosts"])
+        assert [(i["host"], i["upstream"]) for i in verdict["rejoin"]] == [
+            ("east-app1", "west-app1"), ("west-app3", "west-app1"), ("east-app3", "east-app1")]
+
+    def test_already_active_has_nothing_to_do(self):
+        verdict = Platform("west").decide(datacenter_failover_to="west", circonus_confirm="west")
+        assert verdict["result"] == "nothing_to_do", verdict
+
+    def test_refuses_wrong_confirmation(self, platform):
+        assert_refused(platform.decide(circonus_confirm="east"), "circonus_confirm", "west")
+
+    def test_refuses_missing_confirmation(self, platform):
+        assert_refused(platform.decide(circonus_confirm=None), "circonus_confirm", "nothing")
+
+    def test_refuses_unknown_site(self, platform):
+        assert_refused(platform.decide(datacenter_failover_to="north"), "north", "east, west")
+
+    def test_refuses_invalid_site_json(self, platform):
+        finding = {"id": "M-07", "severity": "error", "path": "svclist.web_db.master", "message": "differs"}
+        assert_refused(platform.decide([finding]), "M-07", "svclist.web_db.master")
+
+    def test_warnings_of_the_validator_do_not_stop(self, platform):
+        assert platform.decide([{"id": "W-01", "severity": "warning", "path": "", "message": "x"}])["result"] == "proceed"
+
+    @pytest.mark.parametrize("host", ["east-store2", "west-app2"])
+    def test_refuses_unreachable_host(self, platform, host):
+        platform.away(host)
+        assert_refused(platform.decide(), host)
+
+    def test_refuses_two_primaries(self, platform):
+        platform.db("west-app1")["in_recovery"] = False
+        assert_refused(platform.decide(), "Two primaries", "east-app1", "west-app1")
+
+    def test_refuses_lag_above_the_limit(self, platform):
+        platform.db("east-app1")["replicas"][1]["lag_bytes"] = 48 * 1024 * 1024
+        assert_refused(platform.decide(), "48 MiB", "limit 16 MiB", "web_db_failover_max_lag_bytes")
+
+    def test_refuses_unknown_lag(self, platform):
+        platform.db("east-app1")["replicas"][1]["lag_bytes"] = None
+        assert_refused(platform.decide(), "unknown")
+
+    def test_refuses_another_timeline(self, platform):
+        platform.db("west-app1")["timeline"] = 2
+        assert_refused(platform.decide(), "timeline 2", "timeline 3")
+
+    def test_refuses_another_database(self, platform):
+        platform.db("west-app1")["system_identifier"] = "78"
+        assert_refused(platform.decide(), "another database")
+
+    def test_refuses_detached_replica(self, platform):
+        platform.db("east-app1")["replicas"] = []
+        assert_refused(platform.decide(), "west-app1", "not attached")
+
+    def test_refuses_replica_that_catches_up(self, platform):
+        platform.db("east-app1")["replicas"][1]["state"] = "catchup"
+        assert_refused(platform.decide(), "catchup")
+
+    def test_refuses_candidate_that_is_down(self, platform):
+        platform.db("west-app1")["running"] = False
+        assert_refused(platform.decide(), "west-app1", "not running")
+
+    def test_refuses_long_transaction(self, platform):
+        platform.db("east-app1")["long_transactions"] = [{"pid": 9, "user": "web", "age_s": 300}]
+        assert_refused(platform.decide(), "300 s", "pid 9")
+
+    def test_refuses_full_disk(self, platform):
+        platform.db("west-app1")["free_bytes"] = 10
+        assert_refused(platform.decide(), "west-app1", "10 bytes")
+
+    def test_refuses_held_lock(self, platform):
+        platform.probes["west-app3"]["lock"] = {
+            "state": "held", "run_id": "r1", "owner": "anna@b", "controller": "b/11111111/5/6", "procedure": "x", "expires": 2000}
+        assert_refused(platform.decide(), "anna@b", "r1", "west-app3", "circonus_lock_break=r1")
+
+    def test_takes_over_an_expired_lock(self, platform):
+        platform.probes["west-app3"]["lock"] = {"state": "held", "run_id": "r1", "controller": "b/11111111/5/6", "expires": 900}
+        assert platform.decide()["result"] == "proceed"
+
+    def test_breaks_the_lock_of_a_dead_process_of_this_machine(self, platform):
+        platform.probes["east-app1"]["lock"] = {"state": "held", "run_id": "r1", "controller": "ops/00000000/999999999/1", "expires": 2000}
+        verdict = platform.decide()
+        assert (verdict["result"], verdict["lock_break"]) == ("proceed", "r1")
+
+    def test_breaks_a_lock_that_the_operator_names(self, platform):
+        platform.probes["east-app1"]["lock"] = {"state": "held", "run_id": "r1", "controller": "b/11111111/5/6", "expires": 2000}
+        assert platform.decide(circonus_lock_break="r1")["lock_break"] == "r1"
+
+    def test_refuses_unknown_site_json_on_a_host(self, platform):
+        platform.probes["west-store3"]["site"]["sha256"] = "0" * 64
+        assert_refused(platform.decide(), "west-store3", "site_distribute.yml")
+
+    def test_refuses_when_the_status_page_disagrees(self, platform):
+        platform.probes["west-app1"]["status"] = {"state": "ACTIVE"}
+        assert_refused(platform.decide(), "witnesses", "/status of west-app1 says ACTIVE")
+
+    def test_refuses_when_the_status_page_is_silent(self, platform):
+        platform.probes["east-app1"]["status"] = {"state": "unknown"}
+        assert_refused(platform.decide(), "/status of east-app1 says unknown")
+
+    def test_refuses_when_site_json_disagrees(self, platform):
+        file = platform.versions["west"]["west"]
+        platform.probes["west-app2"]["site"] = {"sha256": canonical_sha256(file), "active_datacenter": True}
+        assert_refused(platform.decide(), "site.json on west-app2")
+
+    def test_refuses_a_broken_queue_in_the_target(self, platform):
+        platform.probes["west-app2"]["units"]["circonus-rabbitmq"] = unit(False)
+        assert_refused(platform.decide(), "circonus-rabbitmq on west-app2")
+
+    def test_refuses_alerting_that_runs_in_the_standby_site(self, platform):
+        platform.probes["west-app2"]["units"]["circonus-bert"] = unit(True)
+        assert_refused(platform.decide(), "notification", "twice")
+
+    def test_refuses_a_missing_ca(self, platform):
+        platform.probes["east-app1"]["ca"] = {"present": False}
+        assert_refused(platform.decide(), "CA directory on east-app1")
+
+    def test_refuses_a_primary_that_promotion_of_somebody_else_made(self, platform):
+        other = Platform("west")
+        for host in ("east-app1", "west-app1", "east-app3", "west-app3"):
+            platform.probes[host]["web_db"] = copy.deepcopy(other.probes[host]["web_db"])
+        assert_refused(platform.decide(), "witnesses do not agree")
+
+
+class TestDatacenterVerdictResume:
+    """An interrupted run is finished by the same command."""
+
+    def test_fenced_and_not_promoted(self, platform):
+        platform.db("east-app1").update(
+            running=False, in_recovery=None, fence={"candidate": "west-app1", "run_id": "r0"}, control={"state": "shut down"})
+        verdict = platform.decide()
+        assert (verdict["result"], verdict["promote"], verdict["switch"]) == ("proceed", True, "together")
+
+    def test_unclean_and_fenced_is_not_a_planned_resume(self, platform):
+        platform.db("east-app1").update(
+            running=False, in_recovery=None, fence={"candidate": "west-app1", "run_id": "r0"}, control={"state": "in production"})
+        assert_refused(platform.decide(), "east-app1 is down", "unplanned")
+
+    def test_promoted_and_nothing_else(self, platform):
+        other = Platform("west")
+        platform.probes["west-app1"]["web_db"] = dict(other.db("west-app1"), last_fence_row={"candidate": "west-app1", "state": "fenced"})
+        platform.db("east-app1").update(running=False, in_recovery=None, fence={"candidate": "west-app1"})
+        verdict = platform.decide()
+        assert (verdict["result"], verdict["promote"]) == ("proceed", False)
+
+    @pytest.mark.parametrize("broken", ["site", "alert_old", "alert_new", "status", "alias", "follow"])
+    def test_every_open_piece_of_work_is_seen(self, broken):
+        platform = Platform("west")
+        platform.params.update(datacenter_failover_to="west", circonus_confirm="west")
+        platform.db("west-app1")["last_fence_row"] = {"candidate": "west-app1", "state": "fenced"}
+        if broken == "site":
+            platform.probes["east-store1"]["site"]["sha256"] = canonical_sha256(platform.versions["east"]["east"])
+        elif broken == "alert_old":
+            platform.probes["east-app2"]["units"]["circonus-bert"] = unit(True)
+        elif broken == "alert_new":
+            platform.probes["west-app1"]["units"] = dict(platform.probes["west-app1"]["units"])
+            for name in UNITS["fault_detection"]:
+                platform.probes["west-app1"]["units"][name] = unit(False)
+        elif broken == "status":
+            platform.probes["east-app1"]["status"] = {"state": "ACTIVE"}
+        elif broken == "alias":
+            platform.probes["east-app1"]["addresses"] = [{"interface": "svc0", "address": "10.89.103.200/24"}]
+        else:
+            platform.db("east-app3")["receiver"] = {}
+        verdict = platform.decide()
+        assert (verdict["result"], verdict["promote"]) == ("proceed", False), verdict
+
+
+class TestDatacenterVerdictUnplanned:
+    """The old site is gone."""
+
+    @pytest.fixture
+    def lost(self, platform):
+        platform.away(*platform.sites["east"]["hosts"])
+        platform.params["datacenter_failover_mode"] = "unplanned"
+        platform.db("west-app1")["receiver"] = {"status": "stopped", "latest_end_lsn": "0/5000040"}
+        return platform
+
+    def test_refuses_without_acceptance_and_names_the_number(self, lost):
+        assert_refused(lost.decide(), "east-app1", "cannot be reached", "datacenter_failover_accept_data_loss=64")
+
+    def test_refuses_too_small_an_acceptance(self, lost):
+        assert_refused(lost.decide(datacenter_failover_accept_data_loss=63), "accepted so far 63")
+
+    @pytest.mark.parametrize("accepted", [64, 100000])
+    def test_proceeds_with_acceptance(self, lost, accepted):
+        verdict = lost.decide(datacenter_failover_accept_data_loss=accepted)
+        assert (verdict["result"], verdict["switch"], verdict["rpo_bytes"]) == ("proceed", "promote_only", 64)
+        assert any("east" in text for text in verdict["remaining"])
+
+    def test_zero_measured_loss_still_needs_the_word_of_the_operator(self, lost):
+        lost.db("west-app1")["receiver"] = {}
+        assert_refused(lost.decide(), "datacenter_failover_accept_data_loss=0")
+
+    def test_planned_mode_is_refused(self, lost):
+        assert_refused(lost.decide(datacenter_failover_mode="planned"), "unplanned")
+
+    def test_refuses_when_a_host_of_the_target_is_away_too(self, lost):
+        lost.away("west-app2")
+        assert_refused(lost.decide(datacenter_failover_accept_data_loss=64), "west-app2")
+
+    def test_refuses_when_a_neighbour_has_received_more(self, lost):
+        lost.db("west-app3")["lsn"] = {"receive": "0/6000000", "replay": "0/6000000"}
+        assert_refused(lost.decide(datacenter_failover_accept_data_loss=10 ** 9), "west-app3", "more than west-app1")
+
+    def test_reachable_host_with_a_crashed_database_is_fenced_first(self, platform):
+        platform.params["datacenter_failover_mode"] = "unplanned"
+        platform.db("east-app1").update(running=False, in_recovery=None, control={"state": "in production", "checkpoint_lsn": "0/4000000"})
+        verdict = platform.decide(datacenter_failover_accept_data_loss=0)
+        assert (verdict["result"], verdict["switch"]) == ("proceed", "fence_then_promote")
+
+    def test_running_old_primary_is_moved_as_planned(self, platform):
+        verdict = platform.decide(datacenter_failover_mode="unplanned")
+        assert (verdict["result"], verdict["switch"]) == ("proceed", "together")
+
+
+class TestUpstreamOf:
+    """Who follows whom."""
+
+    @pytest.mark.parametrize("host,primary,upstream", [
+        ("west-app1", "east-app1", "east-app1"),
+        ("west-app3", "east-app1", "west-app1"),
+        ("east-app3", "east-app1", "east-app1"),
+        ("east-app3", "west-app1", "east-app1"),
+        ("east-app1", "east-app3", "east-app3"),
+    ])
+    def test_local_source_in_a_standby_site(self, host, primary, upstream):
+        assert failover.upstream_of(make_sites(), host, primary) == upstream
+
+
+class TestPossibleLoss:
+    """Bytes that may be missing."""
+
+    def test_clean_shutdown_that_the_candidate_holds_is_proven(self, platform):
+        platform.db("east-app1").update(running=False, in_recovery=None, control={"state": "shut down", "checkpoint_lsn": "0/4FFFF88"})
+        loss = failover.possible_loss(failover.Situation(platform.sites, platform.probes, UNITS), "west-app1", "east-app1")
+        assert (loss["bytes"], loss["proven"]) == (0, True)
+
+    def test_other_standbys_count(self, platform):
+        platform.away("east-app1")
+        platform.db("east-app3")["lsn"] = {"receive": "0/5000100", "replay": "0/5000000"}
+        loss = failover.possible_loss(failover.Situation(platform.sites, platform.probes, UNITS), "west-app1", "east-app1")
+        assert (loss["bytes"], loss["proven"]) == (256, False)
