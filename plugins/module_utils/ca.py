@@ -10,14 +10,25 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import grp
 import hashlib
+import io
 import json
 import os
+import pwd
+import re
+import shutil
 import stat
+import subprocess
+import tarfile
+import tempfile
 
-from ansible_collections.circonus.inside.plugins.module_utils.errors import BadInput
+from ansible_collections.circonus.inside.plugins.module_utils.errors import BadInput, CommandFailed, Refused
 
 PATH = "/opt/circonus/CA"
+STATE_DIR = "/var/lib/circonus-inside"
+ENVELOPE_BITS = 3072
+_RUN_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 _KEY_MARKS = (b"PRIVATE KEY-----",)
 
 
@@ -28,8 +39,22 @@ def is_key(relative, head):
         mark in head for mark in _KEY_MARKS)
 
 
+def _owner(number):
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
+
+
+def _group(number):
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)
+
+
 def manifest(directory, with_keys=True):
-    """Everything in ``directory`` as sorted ``[path, kind, mode, uid, gid, size, digest]`` rows.
+    """Everything in ``directory`` as sorted ``[path, kind, mode, owner, group, size, digest]`` rows.
 
     kind is dir, file or link. with_keys false leaves out the digest of files that may hold a private key; only such a
     manifest may leave the host. Raises BadInput when something else lies there (a socket, a device).
@@ -40,7 +65,8 @@ def manifest(directory, with_keys=True):
             path = os.path.join(base, name)
             relative = os.path.relpath(path, directory)
             info = os.lstat(path)
-            row = [relative, None, "%04o" % stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid, 0, ""]
+            row = [relative, None, "%04o" % stat.S_IMODE(info.st_mode), _owner(info.st_uid), _group(info.st_gid), 0,
+                   ""]
             if stat.S_ISLNK(info.st_mode):
                 row[1], row[6] = "link", os.readlink(path)
             elif stat.S_ISDIR(info.st_mode):
@@ -89,3 +115,203 @@ def summary(directory=PATH):
         "newest_mtime": newest,
         "digest": digest(rows),
     }
+
+
+# -- copying ---------------------------------------------------------------------------------------------------------
+#
+# The controller carries a sealed envelope: the receiver makes a key that never leaves it, the source encrypts for its
+# certificate, the receiver opens it. A host that is no CA host learns the size of the directory and a digest.
+
+
+def safe_id(run_id):
+    """``run_id`` as a part of a file name. Raises BadInput."""
+    if not _RUN_ID.match(run_id or ""):
+        raise BadInput("Expected a run id of letters, digits, dot, dash and underscore, found {0!r}.".format(run_id))
+    return run_id
+
+
+def envelope_paths(state_dir, run_id):
+    """``(directory, key, certificate)`` of the envelope of a run. Pure."""
+    directory = os.path.join(state_dir, "ca-copy-" + safe_id(run_id))
+    return directory, os.path.join(directory, "envelope.key"), os.path.join(directory, "envelope.crt")
+
+
+def openssl(arguments, data=None, program="openssl"):
+    """Run openssl; returns its standard output (bytes). Raises CommandFailed without any of its input."""
+    try:
+        process = subprocess.Popen([program] + arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE)
+        out, err = process.communicate(data)
+    except OSError as exc:
+        raise CommandFailed("Cannot run {0}: {1}. Install openssl on this host.".format(program, exc.strerror))
+    if process.returncode != 0:
+        lines = err.decode("utf-8", "replace").strip().splitlines()
+        raise CommandFailed("openssl {0} failed with {1}: {2}. Check openssl on this host.".format(
+            arguments[0], process.returncode, lines[-1] if lines else "no message"))
+    return out
+
+
+def make_envelope(state_dir, run_id, check_mode=False):
+    """Make the key of the receiver and return ``(certificate PEM, changed)``; a second call returns the same one."""
+    directory, key, certificate = envelope_paths(state_dir, run_id)
+    if not os.path.exists(certificate):
+        if check_mode:
+            return "", True
+        if not os.path.isdir(state_dir):
+            os.makedirs(state_dir, 0o755)
+        remove_envelope(state_dir, run_id)
+        os.mkdir(directory, 0o700)
+        old = os.umask(0o077)
+        try:
+            # Spelled for openssl 1.0.2 and later.
+            openssl(["req", "-x509", "-newkey", "rsa:%d" % ENVELOPE_BITS, "-nodes", "-sha256", "-days", "2", "-subj",
+                     "/CN=circonus-inside-ca-copy", "-keyout", key, "-out", certificate + ".new"])
+        finally:
+            os.umask(old)
+        os.rename(certificate + ".new", certificate)
+        with open(certificate) as handle:
+            return handle.read(), True
+    with open(certificate) as handle:
+        return handle.read(), False
+
+
+def remove_envelope(state_dir, run_id):
+    """Remove key and certificate of a run; True when there was one."""
+    directory = envelope_paths(state_dir, run_id)[0]
+    if not os.path.isdir(directory):
+        return False
+    shutil.rmtree(directory)
+    return True
+
+
+def seal(directory, certificate):
+    """The directory, encrypted for ``certificate`` (PEM). Returns ``(envelope bytes, digest of the full manifest)``.
+
+    Reads the directory twice and refuses when it changed meanwhile (the CA was just issuing).
+    """
+    if not summary(directory)["initialised"]:
+        raise Refused("Expected a CA with its keys in {0}, found none. Copy from the CA host that ca.primary of "
+                      "site.json "
+                      "names.".format(directory))
+    for _unused in range(3):
+        before = manifest(directory)
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w:gz", format=tarfile.PAX_FORMAT) as archive:
+            archive.add(directory, arcname="CA")
+        if manifest(directory) == before:
+            break
+    else:
+        raise Refused("Expected {0} to stay as it is for a moment, it changed during three attempts. Repeat when the "
+                      "CA "
+                      "is quiet.".format(directory))
+    descriptor, path = tempfile.mkstemp(prefix="ca-copy-", suffix=".crt")
+    try:
+        with os.fdopen(descriptor, "w") as handle:
+            handle.write(certificate)
+        envelope = openssl(["cms", "-encrypt", "-binary", "-aes256", "-outform", "DER", path], buffer.getvalue())
+    finally:
+        os.unlink(path)
+    return envelope, digest(before)
+
+
+def _account(member):
+    """``(uid, gid)`` that the owner of a member of the archive has on this host, found by name. Raises Refused."""
+    numbers = []
+    for name, number, lookup, field, kind in (
+        (member.uname, member.uid, pwd.getpwnam, "pw_uid", "user"),
+        (member.gname, member.gid, grp.getgrnam, "gr_gid", "group"),
+    ):
+        if not name:
+            numbers.append(number)
+            continue
+        try:
+            numbers.append(getattr(lookup(name), field))
+        except KeyError:
+            raise Refused("Expected the {0} {1} on this host, who owns {2} in the CA directory; there is none. Run "
+                          "Hooper "
+                          "on this host first.".format(kind, name, member.name))
+    return tuple(numbers)
+
+
+def unseal(envelope, expected, target, state_dir, run_id):
+    """Open ``envelope`` into the new directory ``target`` and prove that it is what was sealed. Raises Refused."""
+    directory, key, certificate = envelope_paths(state_dir, run_id)
+    if not os.path.exists(key):
+        raise Refused("Expected the envelope key of run {0} in {1}, found none. Start with state=request on this "
+                      "host.".format(run_id, directory))
+    data = openssl(["cms", "-decrypt", "-binary", "-inform", "DER", "-recip", certificate, "-inkey", key], envelope)
+    if os.path.lexists(target):
+        shutil.rmtree(target)
+    os.mkdir(target, 0o700)
+    try:
+        owners = {}
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
+            for member in archive.getmembers():
+                parts = member.name.split("/")
+                if parts[0] != "CA" or ".." in parts or not (member.isdir() or member.isfile() or member.issym()):
+                    raise Refused("Expected only files below CA in the envelope, found {0}.".format(member.name))
+                owners[os.path.join(target, member.name)] = _account(member) + (
+                    None if member.issym() else member.mode & 0o7777,)
+            archive.extractall(target, **({"filter": "fully_trusted"} if hasattr(tarfile, "data_filter") else {}))
+        unpacked = os.path.join(target, "CA")
+        for path, (uid, gid, mode) in owners.items():
+            os.lchown(path, uid, gid)
+            if mode is not None:
+                os.chmod(path, mode)
+        found = digest(manifest(unpacked))
+        if found != expected:
+            raise Refused("Expected the CA directory with digest {0}, the envelope contains {1}. Copy it again.".format(
+                expected[:12], found[:12]))
+        return unpacked
+    except Exception:
+        shutil.rmtree(target, ignore_errors=True)
+        raise
+
+
+def install(envelope, expected, directory, state_dir, run_id, check_mode=False):
+    """Make ``directory`` what was sealed. Returns ``{"changed": bool, "aside": path or ""}``.
+
+    What is there and differs is moved aside, never deleted. The envelope key is removed at the end; a repeated call
+    after
+    that finds equal content and changes nothing.
+    """
+    here = digest(manifest(directory)) if os.path.isdir(directory) else None
+    if here == expected:
+        if not check_mode:
+            remove_envelope(state_dir, run_id)
+        return {"changed": False, "aside": ""}
+    aside = "{0}.aside-{1}".format(directory.rstrip("/"), safe_id(run_id))
+    if check_mode:
+        return {"changed": True, "aside": aside if here is not None else ""}
+    target = "{0}.new-{1}".format(directory.rstrip("/"), safe_id(run_id))
+    unpacked = unseal(envelope, expected, target, state_dir, run_id)
+    _sync_tree(unpacked)
+    moved = ""
+    if os.path.lexists(directory):
+        moved, number = aside, 1
+        while os.path.lexists(moved):
+            number += 1
+            moved = "{0}.{1}".format(aside, number)
+        os.rename(directory, moved)
+    os.rename(unpacked, directory)
+    os.rmdir(target)
+    _sync(os.path.dirname(directory.rstrip("/")))
+    remove_envelope(state_dir, run_id)
+    return {"changed": True, "aside": moved}
+
+
+def _sync(path):
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_tree(directory):
+    for base, _unused, files in os.walk(directory):
+        for name in files:
+            path = os.path.join(base, name)
+            if not os.path.islink(path):
+                _sync(path)
+        _sync(base)
