@@ -49,7 +49,8 @@ lab-image: venv lab-packages ## Build the lab's image, unless it is there
 lab-packages:
 	@tools/system-packages
 
-docs: venv ## Write the reference of modules, plugins and roles as HTML into .cache/docs
+docs: venv ## Bring the generated parts of docs/ up to date; reference as HTML into .cache/docs
+	@.venv/bin/python tools/gen_docs.py
 	@tools/docs
 
 dist: venv ## Build the collection's archive into .cache/dist
