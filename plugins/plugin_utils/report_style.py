@@ -144,11 +144,22 @@ footer{color:var(--mute);font-size:13px;padding:4px 4px 0;overflow-wrap:anywhere
 @media print{
   body{background:#fff;font-size:11px}
   main{max-width:none;padding:0}
-  header,section{break-inside:avoid-page;padding:10px 12px;margin-bottom:8px}
-  section:has(.steps){break-inside:auto}
-  tr,figure,.figure{break-inside:avoid}
+  h1{font-size:17px;margin:6px 0 2px}
+  .reason{font-size:13px}
+  dd{font-size:14px}
+  dt,dd.hint,.hint,figcaption,.each,.message,footer{font-size:10px}
+  .figures{grid-template-columns:repeat(5,1fr);gap:6px;margin-top:8px}
+  .figure{padding:5px 8px}
+  table,.slowest,.state,th{font-size:11px}
+  h2{font-size:13px;margin-bottom:5px}
+  th,td{padding:3px 8px 3px 0}
+  header,section{padding:9px 12px;margin-bottom:7px}
+  header,.notice,tr,figure{break-inside:avoid}
+  h2,h3{break-after:avoid}
   .pictures{flex-wrap:nowrap;gap:12px}
   figure{flex:1 1 0}
+  figcaption{min-height:4.5em;margin:0}
+  .picture{max-height:170mm}
   .steps td.time{width:120px}
   .track{width:56px}
   *{-webkit-print-color-adjust:exact;print-color-adjust:exact}

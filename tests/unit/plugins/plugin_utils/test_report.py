@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import html.parser
 import json
+import pathlib
 import re
 import xml.etree.ElementTree
 
@@ -500,3 +501,12 @@ class TestValidate:
     def test_names_what_is_missing(self):
         assert "run_id: missing" in report.validate({})
         assert report.validate([]) == ["document: expected a mapping, found list"]
+
+
+class TestDocumentation:
+    def test_explains_every_key(self):
+        path = pathlib.Path(__file__).resolve().parents[4] / "docs/report.md"
+        text = path.read_text(encoding="utf-8")
+        keys = set(planned_failover()) | set(step("a", "b")) | set(host("app1")) | set(two_sites()["sites"]["east"])
+        assert [key for key in sorted(keys) if "`%s`" % key not in text] == []
+        assert [state for state in report.STATES if "`%s`" % state not in text] == []

@@ -1,0 +1,388 @@
+#!/usr/bin/env python3
+"""Write what follows from playbooks/*.meta.yml: parameter tables, the index of procedures, AWX job templates.
+
+  .venv/bin/python tools/gen_docs.py            write
+  .venv/bin/python tools/gen_docs.py --check    write nothing; exit 1 and name the files that are stale
+
+Files: docs/procedures/<name>.md (only the part between the markers; a missing page gets a skeleton),
+docs/procedures/README.md, awx/job_templates.yml.
+Exit code: 0 up to date or written, 1 stale files or a mistake in a meta file, 2 wrong use.
+"""
+
+import argparse
+import os
+import pathlib
+import re
+import shlex
+import sys
+import textwrap
+
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BEGIN = "<!-- generated from playbooks/%s.meta.yml -->"
+END = "<!-- end generated -->"
+SURVEY_TYPES = {"str": "text", "path": "text", "int": "integer", "bool": "multiplechoice", "list": "text"}
+PYTHON_TYPES = {"str": str, "path": str, "int": int, "bool": bool, "list": list, "dict": dict}
+META_KEYS = {"short_description", "description", "parameters", "examples", "changes"}
+SPEC_KEYS = {"type", "elements", "required", "default", "choices", "description"}
+
+
+class Mistake(Exception):
+    """A meta file that cannot be used; the text has one line per problem."""
+
+
+def common_parameters():
+    """Parameters of every procedure, as the collection itself knows them."""
+    collections = ROOT / ".cache/collections"
+    link = collections / "ansible_collections/circonus/inside"
+    if not link.is_dir():
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if link.is_symlink():
+            link.unlink()
+        link.symlink_to(os.path.relpath(ROOT, link.parent.resolve()))
+    if str(collections) not in sys.path:
+        sys.path.insert(0, str(collections))
+    from ansible_collections.circonus.inside.plugins.plugin_utils import procedure
+
+    return procedure.COMMON_PARAMETERS
+
+
+def words(text):
+    """Text or a list of paragraphs as one line."""
+    return " ".join(" ".join(text if isinstance(text, list) else [str(text or "")]).split())
+
+
+def read_metas(directory):
+    """{procedure: meta} of all meta files; raises Mistake with every problem of every file."""
+    metas, problems = {}, []
+    for path in sorted(directory.glob("*.meta.yml")):
+        name = path.name[: -len(".meta.yml")]
+        try:
+            meta = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            problems.append("%s: not YAML: %s" % (path.name, words(error)))
+            continue
+        found = check_meta(name, meta)
+        if not (directory / (name + ".yml")).is_file():
+            found.append("expected a playbook %s.yml beside it" % name)
+        problems.extend("%s: %s" % (path.name, problem) for problem in found)
+        metas[name] = meta
+    if problems:
+        raise Mistake("\n".join(problems))
+    return metas
+
+
+def check_meta(name, meta):
+    """Problems of one meta file as sentences."""
+    if not isinstance(meta, dict):
+        return ["expected a mapping, found %s" % type(meta).__name__]
+    problems = ["unknown key %s" % key for key in sorted(set(meta) - META_KEYS)]
+    if not isinstance(meta.get("short_description"), str):
+        problems.append("short_description: expected text")
+    if not isinstance(meta.get("changes"), bool):
+        problems.append("changes: expected true or false")
+    description = meta.get("description")
+    if not isinstance(description, list) or not all(isinstance(line, str) for line in description):
+        problems.append("description: expected a list of paragraphs")
+    parameters = meta.get("parameters") or {}
+    if not isinstance(parameters, dict):
+        return problems + ["parameters: expected a mapping"]
+    for parameter, spec in parameters.items():
+        problems.extend("parameters.%s: %s" % (parameter, problem) for problem in check_spec(spec))
+    return problems + check_examples(name, meta.get("examples"), set(parameters) | set(common_parameters()))
+
+
+def check_spec(spec):
+    """Problems of one parameter."""
+    if not isinstance(spec, dict):
+        return ["expected a mapping, found %s" % type(spec).__name__]
+    problems = ["unknown key %s" % key for key in sorted(set(spec) - SPEC_KEYS)]
+    kind = PYTHON_TYPES.get(spec.get("type"))
+    if kind is None:
+        return problems + ["type: expected one of %s, found %r" % (", ".join(PYTHON_TYPES), spec.get("type"))]
+    if not words(spec.get("description")):
+        problems.append("description: missing")
+    default, choices = spec.get("default"), spec.get("choices")
+    if default is not None and (not isinstance(default, kind) or (kind is int and isinstance(default, bool))):
+        problems.append("default: expected %s, found %r" % (spec["type"], default))
+    if choices is not None and not (isinstance(choices, list) and all(isinstance(c, kind) for c in choices)):
+        problems.append("choices: expected a list of %s (quote numbers)" % spec["type"])
+    elif choices and default is not None and default not in choices:
+        problems.append("default: expected one of the choices, found %r" % default)
+    if spec.get("required") and default is not None:
+        problems.append("default: a required parameter has none")
+    return problems
+
+
+def check_examples(name, examples, known):
+    """Problems of the examples: each is a command of this playbook with parameters that exist."""
+    if not isinstance(examples, list) or not examples:
+        return ["examples: expected at least one with name and command"]
+    problems = []
+    for number, example in enumerate(examples):
+        where = "examples[%d]" % number
+        if not isinstance(example, dict) or set(example) != {"name", "command"}:
+            problems.append("%s: expected name and command" % where)
+            continue
+        try:
+            argv = shlex.split(words(example["command"]))
+        except ValueError as error:
+            problems.append("%s.command: %s" % (where, error))
+            continue
+        if not {"playbooks/%s.yml" % name, "circonus.inside.%s" % name} & set(argv):
+            problems.append("%s.command: expected playbooks/%s.yml or circonus.inside.%s in it" % (where, name, name))
+        strange = [parameter for parameter in extra_variables(argv) if parameter not in known]
+        problems.extend("%s.command: unknown parameter %s" % (where, parameter) for parameter in strange)
+    return problems
+
+
+def extra_variables(argv):
+    """Names of the variables that a command sets with -e, as name=value or as a mapping."""
+    names = []
+    for flag, value in zip(argv, argv[1:], strict=False):
+        if flag not in ("-e", "--extra-vars") or value.startswith("@"):
+            continue
+        if value.startswith("{"):
+            names.extend(yaml.safe_load(value))
+        else:
+            names.append(value.split("=")[0])
+    return names
+
+
+# Markdown
+
+
+def cell(text):
+    """Text for a cell of a Markdown table."""
+    return words(text).replace("|", "\\|").replace("<", "&lt;")
+
+
+def code(value):
+    """A value as code."""
+    if isinstance(value, bool):
+        value = "true" if value else "false"
+    elif isinstance(value, (list, dict)):
+        value = yaml.safe_dump(value, default_flow_style=True, width=1000).strip()
+    return "`%s`" % str(value).replace("|", "\\|")
+
+
+def parameter_table(parameters):
+    """Markdown table of parameters."""
+    lines = ["| Parameter | Type | Default | Meaning |", "|---|---|---|---|"]
+    for name, spec in parameters.items():
+        default = "**required**" if spec.get("required") else ""
+        if spec.get("default") is not None:
+            default = code(spec["default"])
+        meaning = cell(spec["description"])
+        if spec.get("choices"):
+            meaning += " One of %s." % ", ".join(code(choice) for choice in spec["choices"])
+        lines.append("| `%s` | %s | %s | %s |" % (name, spec["type"], default, meaning))
+    return lines
+
+
+def generated_part(name, meta):
+    """The part of a page that follows from the meta file, markers included."""
+    lines = [BEGIN % name, "", "## Parameters", ""]
+    if meta.get("parameters"):
+        lines += parameter_table(meta["parameters"]) + [""]
+    else:
+        lines += ["None of its own.", ""]
+    lines += ["Parameters that every procedure knows: [README.md](README.md#parameters-of-every-procedure).", ""]
+    if meta["changes"]:
+        lines += ["Changes the platform; with `--check` it prints what it would do and changes nothing.", ""]
+    else:
+        lines += ["Changes nothing on the platform.", ""]
+    lines += ["## Examples", ""]
+    for example in meta["examples"]:
+        lines += [words(example["name"]).rstrip(".:") + ":", "", "```sh", folded(words(example["command"])), "```", ""]
+    return "\n".join(lines + [END])
+
+
+def folded(command):
+    """A long command on several lines, broken before its options."""
+    lines = [""]
+    for part in re.split(r" (?=-)", command):
+        if lines[-1] and len(lines[-1]) + len(part) > 100:
+            lines.append("  " + part)
+        else:
+            lines[-1] += (" " if lines[-1] else "") + part
+    return " \\\n".join(lines)
+
+
+def sentence(text):
+    """Text that ends with a full stop."""
+    text = words(text)
+    return text if text.endswith(".") else text + "."
+
+
+def page(name, meta, present):
+    """The whole page: ``present`` with its generated part replaced, or a skeleton where there is none."""
+    part = generated_part(name, meta)
+    if present is None:
+        paragraphs = ["# %s" % name, sentence(meta["short_description"])]
+        paragraphs += [textwrap.fill(words(paragraph), 120) for paragraph in meta["description"]]
+        return "\n\n".join([*paragraphs, part]) + "\n"
+    begin, end = BEGIN % name, END
+    if begin not in present:
+        return present.rstrip("\n") + "\n\n" + part + "\n"
+    head, rest = present.split(begin, 1)
+    if end not in rest:
+        raise Mistake("docs/procedures/%s.md: expected the line %s after %s" % (name, end, begin))
+    return head + part + rest.split(end, 1)[1]
+
+
+def index(metas):
+    """docs/procedures/README.md."""
+    lines = [
+        "# Procedures", "",
+        "A procedure is one playbook. It checks its parameters and asks the platform how it stands; one that changes",
+        "something also takes the lock of the platform and prints its plan. It stops with one sentence when something",
+        "is not as it must be. Running the same command again finishes a run that was interrupted. Every run ends with",
+        "a [report](../report.md). Where the collection is installed, write `circonus.inside.<procedure>` in place of",
+        "`playbooks/<procedure>.yml`.", "",
+        "```sh",
+        "ansible-playbook -i inventories/my playbooks/<procedure>.yml -e <parameter>=<value> --check   # the plan only",
+        "ansible-playbook -i inventories/my playbooks/<procedure>.yml -e <parameter>=<value>", "```", "",
+        "The exit code is 0 when the result is `ok` or `nothing_to_do`; otherwise it is not 0.", "",
+        "| Procedure | What it does | Changes the platform |", "|---|---|---|",
+    ]
+    for name, meta in metas.items():
+        lines.append("| [%s](%s.md) | %s | %s |" % (
+            name, name, cell(meta["short_description"]), "yes" if meta["changes"] else "no"))
+    lines += ["", "## Parameters of every procedure", ""]
+    lines += parameter_table(common_parameters())
+    lines += [
+        "", "## In AWX", "",
+        "`awx/job_templates.yml` holds one job template per procedure with a survey of its parameters.",
+        "Create them with the collection `awx.awx`:", "",
+        "```yaml",
+        "- name: Create a job template for every procedure",
+        "  awx.awx.job_template:",
+        "    name: \"{{ item.name }}\"",
+        "    description: \"{{ item.description }}\"",
+        "    organization: Operations",
+        "    project: circonus.inside",
+        "    inventory: Circonus",
+        "    credentials: [Circonus hosts]",
+        "    playbook: \"{{ item.playbook }}\"",
+        "    job_type: \"{{ item.job_type }}\"",
+        "    forks: \"{{ item.forks }}\"",
+        "    ask_job_type_on_launch: true",
+        "    ask_variables_on_launch: true",
+        "    survey_enabled: \"{{ item.survey_enabled }}\"",
+        "    survey_spec: \"{{ item.survey_spec }}\"",
+        "  loop: \"{{ (lookup('ansible.builtin.file', job_templates_file) | from_yaml).circonus_job_templates }}\"",
+        "  vars:",
+        "    job_templates_file: awx/job_templates.yml",
+        "```", "",
+        "A job runs in check mode when its type is set to *Check* at launch. Parameters that hold a mapping are not in",
+        "the survey; give them as extra variables.", "",
+        "This page is written by `tools/gen_docs.py` from `playbooks/*.meta.yml`.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+# AWX
+
+
+class Dumper(yaml.SafeDumper):
+    """Block style as the linters of this repository want it."""
+
+    def increase_indent(self, flow=False, indentless=False):
+        return super().increase_indent(flow, False)
+
+    def ignore_aliases(self, data):
+        return True
+
+
+def question(name, spec):
+    """One question of a survey, in the shape of AWX's survey_spec."""
+    kind = SURVEY_TYPES[spec["type"]]
+    choices, default = spec.get("choices"), spec.get("default")
+    if spec["type"] == "bool":
+        choices, default = ["true", "false"], "" if default is None else str(default).lower()
+    elif spec["type"] == "list":
+        default = ", ".join(map(str, default or []))
+    if choices:
+        kind = "multiplechoice"
+    description = words(spec["description"])
+    if spec["type"] == "list":
+        description += " Several values: separated by commas."
+    entry = {
+        "variable": name,
+        "question_name": name,
+        "question_description": description,
+        "type": kind,
+        "required": bool(spec.get("required")),
+        "default": "" if default is None else default,
+    }
+    if choices:
+        entry["choices"] = [str(choice) for choice in choices]
+    return entry
+
+
+def job_templates(metas):
+    """awx/job_templates.yml."""
+    templates = []
+    for name, meta in metas.items():
+        spec = [question(parameter, values) for parameter, values in (meta.get("parameters") or {}).items()
+                if values["type"] in SURVEY_TYPES]
+        templates.append({
+            "name": "Circonus: %s" % name,
+            "description": sentence(meta["short_description"]),
+            "playbook": "playbooks/%s.yml" % name,
+            "job_type": "run",
+            "forks": 20,
+            "survey_enabled": bool(spec),
+            "survey_spec": dict(name=name, description=sentence(meta["short_description"]), spec=spec) if spec else {},
+        })
+    document = {"circonus_job_templates": templates}
+    text = yaml.dump(document, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=100)
+    return "---\n# Written by tools/gen_docs.py from playbooks/*.meta.yml. Use: docs/procedures/README.md\n" + text
+
+
+# Files
+
+
+def outputs(root):
+    """{path: text} of every generated file."""
+    metas = read_metas(root / "playbooks")
+    files = {}
+    for name, meta in metas.items():
+        path = root / "docs/procedures" / (name + ".md")
+        files[path] = page(name, meta, path.read_text(encoding="utf-8") if path.is_file() else None)
+    files[root / "docs/procedures/README.md"] = index(metas)
+    files[root / "awx/job_templates.yml"] = job_templates(metas)
+    return files
+
+
+def stale(files):
+    """Paths whose content differs from what it should be."""
+    return [path for path, text in files.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
+
+
+def main(argv=None, root=ROOT):
+    """Exit code of the program."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing, exit 1 when a file is stale")
+    options = parser.parse_args(argv)
+    try:
+        files = outputs(root)
+    except Mistake as error:
+        print(error, file=sys.stderr)
+        return 1
+    changed = stale(files)
+    for path in changed:
+        name = path.relative_to(root)
+        if options.check:
+            print("%s is stale; run: .venv/bin/python tools/gen_docs.py" % name, file=sys.stderr)
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(files[path], encoding="utf-8")
+        print("written: %s" % name)
+    return 1 if options.check and changed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
