@@ -35,7 +35,8 @@ bench: venv lab-packages ## Measure the write gap against a bare script, and the
 	@bench/run
 
 torture: venv lab-packages ## Kill the controller at every step of a planned failover (long)
-	@TORTURE=all .venv/bin/python tools/test --only 'molecule:*controller_killed*'
+	@$(LAB) up
+	@CIRCONUS_TORTURE=1 .venv/bin/pytest -v tests/procedures/test_40_killed_controller.py
 
 lab-up: venv lab-packages ## Start the two-site lab; prints what runs where; again: nothing to do
 	@$(LAB) up
