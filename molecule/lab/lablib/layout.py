@@ -134,8 +134,7 @@ class Plan:
             if not (host.address or "").startswith(leg):
                 raise LabError(
                     "host %s has address %s; in the lab, hosts of site %s live in %s0/24 "
-                    "(inventories are written for LAB_NET %s)"
-                    % (host.name, host.address, host.site, leg, HOME_NET)
+                    "(inventories are written for LAB_NET %s)" % (host.name, host.address, host.site, leg, HOME_NET)
                 )
             last = int(host.address.rsplit(".", 1)[1])
             if not 11 <= last <= 89:

@@ -106,3 +106,12 @@ def site(lab, action, name):
 
     skipped = [host for host in podman.parallel(leg, [h for h in lab.hosts if h.site == name]) if host]
     return dict(status(lab), skipped=skipped)
+
+
+def restore(lab):
+    """Undo every fault on the router and on hosts that stay."""
+    apply_rules(lab, False, [])
+    shape(lab, None)
+    for host in lab.hosts:
+        if not host.is_platform:
+            lab.execute(host.name, "nft", "delete", "table", "netdev", ISOLATED, check=False)
