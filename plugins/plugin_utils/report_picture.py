@@ -16,6 +16,8 @@ _HEADER = 47
 _GAP = 40
 _MARGIN = 6
 _LINE = 14
+#: How much wider bold text is.
+_BOLD = 1.13
 _NARROW = frozenset("iljtfrI.,:;|!'()[]-/ ")
 _WIDE = frozenset("mwMW@%")
 _STATES = {
@@ -194,16 +196,17 @@ def _natural(name):
 
 
 def _text_width(text, points):
+    """Width of text in a wide sans-serif font; narrower fonts leave some room."""
     total = 0.0
     for char in text:
         if char in _NARROW:
-            total += 0.33
+            total += 0.36
         elif char in _WIDE:
-            total += 0.87
+            total += 0.95
         elif char.isupper() or char.isdigit() or char == "_":
-            total += 0.64
+            total += 0.68
         else:
-            total += 0.56
+            total += 0.6
     return total * points
 
 
@@ -252,7 +255,7 @@ def _text(x, y, text, css, anchor="start"):
 
 def _pill(right, y, label, css):
     """A pill that ends at ``right``; returns (svg, left edge)."""
-    width = _text_width(label, 9.5) * 1.18 + 13
+    width = _text_width(label, 9.5 * _BOLD) + 13
     left = right - width
     return '<g class="pill %s"><rect x="%.1f" y="%.1f" width="%.1f" height="17" rx="8.5"/>%s</g>' % (
         css, left, y, width, _text(left + width / 2, y + 12, label, "pill-text", "middle"),
@@ -273,7 +276,7 @@ def _site(name, site, top, rows, rest, height, box):
     if (site or {}).get("client_address"):
         pill, left = _pill(left - 6, top + 7, "CLIENTS CONNECT HERE", "solid")
         out.append(pill)
-    out.append(_text(_MARGIN + 14, top + 21, _fit(name, 18, left - _MARGIN - 20), "site-name"))
+    out.append(_text(_MARGIN + 14, top + 21, _fit(name, 16 * _BOLD, left - _MARGIN - 20), "site-name"))
     page = (site or {}).get("status_page")
     if page:
         out.append(_text(_MARGIN + 14, top + 37, "/status page: %s" % page, "note"))
@@ -286,7 +289,8 @@ def _site(name, site, top, rows, rest, height, box):
 
 def _row(host, facts, before, y, height, box):
     left, right = _MARGIN + 14, _MARGIN + box - 12
-    out = ['<g class="row"><path class="rule" d="M%d %d h%d"/>' % (_MARGIN + 1, y, box - 2)]
+    out = ['<g class="row"><title>%s</title><path class="rule" d="M%d %d h%d"/>' % (
+        escape(host), _MARGIN + 1, y, box - 2)]
     keys = ("reachable", "web_db", "follows", "alerting", "client_address")
     if before is not None and any(before.get(key) != facts.get(key) for key in keys):
         out.append('<path class="differs" d="M%.1f %d v%d"><title>differs from the other picture</title></path>' % (
@@ -307,7 +311,7 @@ def _row(host, facts, before, y, height, box):
         if label in ("PRIMARY", "STANDBY"):
             out.append(_drum(right - 12, y + 8.5, css))
             right -= 18
-    out.append(_text(left, y + 20, _fit(host, 15, right - left), "host-name"))
+    out.append(_text(left, y + 20, _fit(host, 13.5 * _BOLD, right - left), "host-name"))
     line = y + 22 + 12
     note = _database_note(facts)
     if note:
