@@ -245,12 +245,17 @@ def steps(verb, units, states, keep_stopped=()):
         if unit["id"] in keep_stopped:
             continue
         state = states[unit["unit"]]
-        if unit["enabled_only"] and state["enabled"] not in ("enabled", "static") and unit not in running:
+        if _switched_off(unit, state):
             continue
         if verb == "start" and state["active"] == "active":
             continue
         starts.append(("start", unit))
     return {"check": [], "start": starts, "stop": stops, "restart": stops + starts}[verb]
+
+
+def _switched_off(unit, state):
+    """True for a unit that runs only where it is enabled, and is neither enabled nor running."""
+    return unit["enabled_only"] and state["active"] in DOWN_STATES and state["enabled"] not in ("enabled", "static")
 
 
 def switches(units, states, enabled, keep_stopped=()):
@@ -334,7 +339,7 @@ def operate(entry, verb, only=None, keep_stopped=(), timeout=120.0, check_mode=F
             "missing": missing or "",
         })
         if verb == "check" and unit["id"] not in keep_stopped:
-            if expected == "up" and missing:
+            if expected == "up" and missing and not _switched_off(unit, state):
                 wrong.append(_complaint(entry, unit, missing, "", log_lines, runner))
             elif expected == "down" and state["active"] not in DOWN_STATES:
                 wrong.append("{0} is {1}, expected it to be stopped. Stop it: systemctl stop {0}".format(
