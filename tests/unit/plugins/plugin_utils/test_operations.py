@@ -1,0 +1,244 @@
+# Copyright: circonus.inside contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+import os
+
+import pytest
+import yaml
+
+from ansible_collections.circonus.inside.plugins.module_utils.site_file import canonical_sha256
+from ansible_collections.circonus.inside.plugins.plugin_utils import catalogue, failover, operations
+
+CHAINS = yaml.safe_load(open(os.path.join(catalogue.ROLES, "service", "vars", "main.yml"), encoding="utf-8"))[
+    "service_dependants"]
+ORDER = {"app1": 1, "app3": 1, "app2": 3, "store1": 6, "store2": 6}
+RUN = {"controller": "noc/0/1/1"}
+UP = {"active": "active", "enabled": "enabled", "exists": True, "load": "loaded"}
+DOWN = {"active": "inactive", "enabled": "disabled", "exists": True, "load": "loaded"}
+
+
+def raw(site, active=True, two=True):
+    other = "west" if site == "east" else "east"
+    primary = site if active else other
+    machines = {"%s-%s" % (name, host): {"ip_address": "192.0.2.%d" % number}
+                for number, (name, host) in enumerate([(n, h) for n in ("east", "west") for h in ORDER], 1)}
+    document = {"machinfo": machines, "svclist": {
+        "web_db": {"_machlist": ["east-app1", "east-app3", "west-app1", "west-app3"],
+                   "master": primary + "-app1", "connect_host": site + "-app1"},
+        "ca": {"_machlist": [site + "-app1"], "primary": primary + "-app1"},
+        "mq": {"_machlist": [site + "-app1", site + "-app2"]},
+        "fault_detection": {"_machlist": [site + "-app1"]},
+        "notification": {"_machlist": [site + "-app2"]},
+        "hub": {"_machlist": [site + "-app3"]},
+        "web_frontend": {"_machlist": [site + "-app1"]},
+        "stratcon": {"_machlist": [site + "-app3"]},
+        "api": {"_machlist": [site + "-app2"]},
+        "caql_broker": {"_machlist": ["east-app2", "west-app2"]},
+        "data_storage": {"_machlist": [site + "-store1", site + "-store2"]},
+    }}
+    if two:
+        document["active_datacenter"] = active
+    return document
+
+
+def platform(two=True):
+    sites = {
+        name: {"raw": raw(name, name == "east", two), "hosts": ["%s-%s" % (name, host) for host in ORDER], "file": name}
+        for name in ("east", "west")
+    }
+    probes = {}
+    for name, site in sites.items():
+        for host in site["hosts"]:
+            units = {}
+            for role in failover.roles_of(sites, host):
+                passive = name == "west" and role in failover.ALERTING_ROLES + ("ca",)
+                for unit in catalogue.unit_names(role):
+                    units[unit] = dict(DOWN if passive else UP)
+            for gone in ("circonus-grover_queue", "circonus-grover-queue", "circonus-ernie"):
+                units.pop(gone, None)
+            probes[host] = {"units": units, "site": {"present": True, "sha256": canonical_sha256(site["raw"])},
+                            "killswitch": False, "lock": {}, "clock": 100.0}
+            if host.endswith(("app1", "app3")):
+                probes[host]["web_db"] = {"running": True, "in_recovery": host != "east-app1"}
+    return sites, probes
+
+
+def situation(sites, probes):
+    units = {name: catalogue.unit_names(name) for name in catalogue.names()}
+    return failover.Situation(sites, probes, units)
+
+
+def order_of(sites):
+    return {host: ORDER[host.split("-")[1]] for site in sites.values() for host in site["hosts"]}
+
+
+class TestHooperStages:
+    def test_primary_then_the_source_of_the_standby_site_then_the_rest(self):
+        sites, unused = platform()
+        stages = operations.hooper_stages(sites, order_of(sites), "maintenance")
+        assert stages == [
+            {"stage": 1, "waves": [["east-app1"], ["west-app1"], ["east-app3", "west-app3"]]},
+            {"stage": 3, "waves": [["east-app2", "west-app2"]]},
+            {"stage": 6, "waves": [["east-store1", "west-store1"], ["east-store2", "west-store2"]]},
+        ]
+
+    def test_brokers_of_one_cluster_are_not_updated_together(self):
+        sites, unused = platform()
+        stages = operations.hooper_stages(sites, order_of(sites), "full")
+        assert stages[1] == {"stage": 3, "waves": [["east-app2"], ["west-app2"]]}
+
+    def test_ca_primary_first(self):
+        sites = {"one": {"raw": {"svclist": {"ca": {"_machlist": ["a", "b"], "primary": "b"}}}, "hosts": ["a", "b"]}}
+        assert operations.hooper_stages(sites, {"a": 2, "b": 2}, "maintenance")[0]["waves"] == [["b"], ["a"]]
+
+    def test_the_first_database_is_the_primary_when_none_is_named(self):
+        sites = {"one": {"raw": {"svclist": {"web_db": {"_machlist": ["b", "a"]}}}, "hosts": ["a", "b"]}}
+        assert operations.hooper_stages(sites, {"a": 1, "b": 1}, "maintenance")[0]["waves"] == [["b"], ["a"]]
+
+
+def decide_hooper(sites, probes, order=None, **parameters):
+    params = dict({"hooper_run_mode": "maintenance"}, **parameters)
+    order = order_of(sites) if order is None else order
+    return operations.hooper_verdict(situation(sites, probes), order, params, RUN, [])
+
+
+class TestHooperVerdict:
+    def test_proceeds_with_a_plan(self):
+        verdict = decide_hooper(*platform())
+        assert verdict["result"] == "proceed"
+        assert verdict["plan"][0] == "Stage 1 (web_db): east-app1, then west-app1, then east-app3 and west-app3"
+        assert verdict["lock_hosts"] == ["east-app1", "east-app3", "west-app1", "west-app3"]
+
+    def test_a_host_without_answer_stops_it_before_the_start(self):
+        sites, probes = platform()
+        probes["west-store2"] = {"reachable": False, "msg": "timed out"}
+        verdict = decide_hooper(sites, probes)
+        assert verdict["result"] == "refused" and "west-store2 does not answer (timed out)" in verdict["reason"]
+
+    def test_a_limited_run_does_not_ask_the_others(self):
+        sites, probes = platform()
+        probes["west-store2"] = {"reachable": False, "msg": "timed out"}
+        verdict = decide_hooper(sites, probes, {"east-app2": 3})
+        assert verdict["result"] == "proceed" and verdict["lock_hosts"] == ["east-app1"]
+
+    @pytest.mark.parametrize("change, words", [
+        ({"site": {"present": True, "sha256": "0"}}, "differs"),
+        ({"site": {"present": False, "error": "missing"}}, "has no site.json"),
+        ({"killswitch": True}, "killswitch"),
+        ({"lock": {"state": "held", "run_id": "r9", "procedure": "datacenter_failover", "owner": "bob", "expires": 999,
+                   "controller": "other/1/1/1"}}, "circonus_lock_break=r9"),
+    ])
+    def test_refuses_in_one_line(self, change, words):
+        sites, probes = platform()
+        probes["east-app1"].update(change)
+        verdict = decide_hooper(sites, probes)
+        assert verdict["result"] == "refused" and words in verdict["reason"] and "\n" not in verdict["reason"]
+
+    def test_a_killswitch_may_be_left_alone(self):
+        sites, probes = platform()
+        probes["east-app1"]["killswitch"] = True
+        assert decide_hooper(sites, probes, hooper_run_allow_killswitch=True)["result"] == "proceed"
+
+    def test_no_host_is_refused(self):
+        assert decide_hooper(*platform(), order={})["result"] == "refused"
+
+
+class TestHooperOutcome:
+    def answer(self, **levels):
+        return {"rc": 0, "summary": levels, "messages": [], "again": bool(levels.get("WARNING"))}
+
+    def test_a_warning_that_stays_is_a_failure(self):
+        answers = {"a": self.answer(WARNING=["mq is not up."]), "b": self.answer(INFO=["tidy"])}
+        outcome = operations.hooper_outcome(answers, False)
+        assert outcome["problem"].startswith("Hooper still warns after its last run on a: mq is not up.")
+        assert outcome["warnings"] == ["b: INFO: tidy"] and outcome["facts"]["a"]["rc"] == 0
+        assert operations.hooper_pending(answers) == ["a"]
+
+    def test_in_check_mode_it_is_only_told(self):
+        outcome = operations.hooper_outcome({"a": self.answer(WARNING=["mq"])}, True)
+        assert outcome["problem"] is None and outcome["warnings"] == ["a: WARNING: mq"]
+
+
+def decide_restart(sites, probes, of="web_db", **parameters):
+    params = dict({"service_restart_dependents_of": of}, **parameters)
+    return operations.restart_verdict(situation(sites, probes), catalogue.load(), CHAINS, params, RUN)
+
+
+def order(verdict):
+    return [(item["role"], item["host"]) for item in verdict["restarts"]]
+
+
+class TestRestartVerdict:
+    def test_later_edition_restarts_notification_of_the_active_site(self):
+        verdict = decide_restart(*platform())
+        assert verdict["result"] == "proceed" and verdict["edition"] == "later"
+        assert order(verdict) == [("notification", "east-app2")]
+        assert verdict["plan"][1:] == [
+            "notification on west-app2 is left alone: it is kept stopped in the passive datacenter."]
+
+    def test_2019_edition_follows_the_chain_and_skips_what_is_not_there(self):
+        verdict = decide_restart(*platform(two=False), circonus_edition="2019")
+        assert order(verdict) == [("fault_detection", "east-app1"), ("notification", "east-app2"), ("ca", "east-app1")]
+        assert "hub on east-app3 is left alone: it is not installed." in verdict["plan"]
+        assert "ca on west-app1 is left alone: it is switched off on this host." in verdict["plan"]
+
+    def test_mq_chain_in_order_active_site_first(self):
+        verdict = decide_restart(*platform(), of="mq", circonus_edition="2019")
+        assert order(verdict) == [
+            ("stratcon", "east-app3"), ("stratcon", "west-app3"), ("fault_detection", "east-app1"),
+            ("notification", "east-app2"), ("web_frontend", "east-app1"), ("web_frontend", "west-app1"),
+            ("api", "east-app2"), ("api", "west-app2")]
+        assert [item["only"] for item in verdict["restarts"]][4] == ["http"]
+
+    def test_one_site_only(self):
+        verdict = decide_restart(*platform(), of="mq", circonus_edition="2019", service_restart_dependents_site="west")
+        assert {host for unused, host in order(verdict)} == {"west-app1", "west-app2", "west-app3"}
+        assert decide_restart(*platform(), service_restart_dependents_site="north")["result"] == "refused"
+
+    def test_grover_queue_where_it_still_runs(self):
+        sites, probes = platform()
+        probes["east-app3"]["units"]["circonus-grover_queue"] = dict(UP)
+        verdict = decide_restart(sites, probes, circonus_edition="2019")
+        assert ("hub", "east-app3") in order(verdict) and order(verdict)[-1] == ("ca", "east-app1")
+
+    def test_later_mq_chain_is_empty(self):
+        verdict = decide_restart(*platform(), of="mq")
+        assert verdict["result"] == "nothing_to_do" and verdict["restarts"] == []
+
+    def test_alerting_that_runs_in_the_passive_site_is_told_and_left(self):
+        sites, probes = platform()
+        probes["west-app2"]["units"]["circonus-bert"] = dict(UP)
+        verdict = decide_restart(sites, probes)
+        assert ("notification", "west-app2") not in order(verdict)
+        assert "must not" in verdict["warnings"][0]
+
+    @pytest.mark.parametrize("host, facts, words", [
+        ("east-app1", {"running": False}, "No database accepts writes"),
+        ("west-app1", {"running": True, "in_recovery": False}, "at the same time"),
+    ])
+    def test_refuses_without_exactly_one_primary(self, host, facts, words):
+        sites, probes = platform()
+        probes[host]["web_db"] = facts
+        verdict = decide_restart(sites, probes)
+        assert verdict["result"] == "refused" and words in verdict["reason"]
+
+    def test_refuses_when_site_json_names_another_site(self):
+        sites, probes = platform()
+        probes["east-app1"]["web_db"] = {"running": True, "in_recovery": True}
+        probes["west-app1"]["web_db"] = {"running": True, "in_recovery": False}
+        assert "witnesses do not agree" in decide_restart(sites, probes)["reason"]
+
+    def test_refuses_when_the_queue_itself_is_down(self):
+        sites, probes = platform()
+        for host in ("east-app1", "east-app2"):
+            for unit in catalogue.unit_names("mq"):
+                probes[host]["units"][unit] = dict(DOWN)
+        verdict = decide_restart(sites, probes, of="mq", circonus_edition="2019")
+        assert verdict["result"] == "refused" and "mq runs on no host of east" in verdict["reason"]
+
+    def test_refuses_when_a_host_of_the_chain_does_not_answer(self):
+        sites, probes = platform()
+        probes["east-app2"] = {"reachable": False, "msg": "timed out"}
+        verdict = decide_restart(sites, probes)
+        assert verdict["result"] == "refused" and "east-app2 does not answer" in verdict["reason"]
