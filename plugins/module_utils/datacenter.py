@@ -22,7 +22,7 @@ except ImportError:  # not on a target that this collection supports; keeps docu
     HTTPError = URLError = Request = build_opener = None
     HTTPRedirectHandler = HTTPSHandler = ProxyHandler = object
 
-from ansible_collections.circonus.inside.plugins.module_utils import address, ca, lock, service, site_file
+from ansible_collections.circonus.inside.plugins.module_utils import address, ca, lock, service, site_file, web_db
 from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
 
 KILLSWITCH = "/opt/circonus/var/chef-solo/killswitch"
@@ -149,16 +149,6 @@ def read_lock(path, now):
         return {"error": str(exc)}
 
 
-def read_web_db(params):
-    """Facts of the local database; see module web_db_info."""
-    try:
-        from ansible_collections.circonus.inside.plugins.module_utils import web_db
-    except ImportError:
-        raise InsideError("The collection on the controller is incomplete: module_utils/web_db.py is missing. Install "
-                          "it again.")
-    return web_db.collect(params)
-
-
 def side_by_side(parts, deadline_s):
     """Run ``parts`` (name to function without arguments) in threads until the deadline.
 
@@ -211,7 +201,7 @@ def collect(params):
     if "ca" in roles:
         parts["ca"] = lambda: ca.summary(params["ca_path"])
     if "web_db" in roles:
-        parts["web_db"] = lambda: read_web_db(dict(params.get("web_db") or {}))
+        parts["web_db"] = lambda: web_db.collect(dict(params.get("web_db") or {}))
     if "web_frontend" in roles:
         urls = [url for url in (params.get("status_url"), params.get("status_https_url")) if url]
         for number, url in enumerate(urls):
