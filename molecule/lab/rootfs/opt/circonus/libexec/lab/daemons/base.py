@@ -4,6 +4,7 @@ A daemon connects while it starts and exits with one line when it cannot. A daem
 "running" after it lost a connection: it logs an exception again and again and does no work until it is restarted,
 which is what the manual's service-dependency procedure is for.
 """
+
 import http.server
 import json
 import os

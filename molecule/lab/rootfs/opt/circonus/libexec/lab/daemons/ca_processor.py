@@ -2,6 +2,7 @@
 
 It runs only on ca.primary. The 2019 edition's one has to be restarted after the database was; later ones reconnect.
 """
+
 import os
 import subprocess
 import tempfile
@@ -24,9 +25,7 @@ class CaProcessor(Daemon):
 
     def openssl(self, *arguments):
         environment = {"PATH": "/usr/bin:/bin", "CA_KEY_PASS": self.config["key_pass"]}
-        result = subprocess.run(
-            ["openssl", *arguments], env=environment, cwd=HOME, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        result = subprocess.run(["openssl", *arguments], env=environment, cwd=HOME, capture_output=True, text=True)
         if result.returncode:
             raise RuntimeError(f"openssl {arguments[0]}: " + result.stderr.strip().splitlines()[-1])
         return result.stdout
@@ -74,8 +73,17 @@ class CaProcessor(Daemon):
             with open(path, "w", encoding="utf-8") as handle:
                 handle.write(request)
             self.openssl(
-                "ca", "-config", "openssl.cnf", "-batch", "-notext", "-in", path,
-                "-out", f"{place}/signed.crt", "-passin", "env:CA_KEY_PASS",
+                "ca",
+                "-config",
+                "openssl.cnf",
+                "-batch",
+                "-notext",
+                "-in",
+                path,
+                "-out",
+                f"{place}/signed.crt",
+                "-passin",
+                "env:CA_KEY_PASS",
             )
             with open(f"{place}/signed.crt", encoding="utf-8") as handle:
                 return handle.read()

@@ -1,4 +1,5 @@
-"""circonus-fault-detection (faultd) and the circonus-ernie of the 2019 edition: they announce themselves on the queue."""
+"""circonus-fault-detection (faultd) and circonus-ernie of the 2019 edition: they announce themselves on the queue."""
+
 import json
 import time
 

@@ -1,5 +1,6 @@
 """Hub daemons. They are in no restart chain of the manual, so they find their database and queue again by themselves;
 grover_queue (only deployed by old releases, and in the chain of the 2019 edition) does not."""
+
 from daemons.base import Daemon
 
 

@@ -1,4 +1,5 @@
 """python3 -m daemons.main <service>: run one stand-in."""
+
 import sys
 
 from daemons.ca_processor import CaProcessor

@@ -1,4 +1,5 @@
-"""circonus-bert and its bots: bert takes messages of fault_detection from the queue and keeps its state in the database."""
+"""circonus-bert takes messages of fault_detection from the queue and keeps its state in the database; and its bots."""
+
 import json
 
 from daemons.base import Daemon

@@ -3,6 +3,7 @@
 Later edition: in a standby site fault_detection and notification are kept stopped and disabled.
 2019 edition: Hooper does not know which site works; after the first installation it leaves both alone.
 """
+
 import json
 import os
 
@@ -41,12 +42,10 @@ def alerting(run, site, facts, units):
     new = [unit for unit in units if not os.path.exists(f"{UNIT_DIR}/{unit}.service")]
     for unit in units:
         run.unit_file(unit)
-    changed = run.settings_changed
-    for unit in units:
-        if facts["edition"] == "2019" and unit not in new:
-            continue
-        wanted = site.active
-        run.service(unit, enabled=wanted, running=wanted, restart=changed)
+    if facts["edition"] == "2019":
+        units = new
+    if units:
+        run.services(units, enabled=site.active, running=site.active, restart=run.settings_changed)
 
 
 def fault_detection(run, site, facts, name):
@@ -62,6 +61,7 @@ def notification(run, site, facts, name):
 
 
 def hub(run, site, facts, name):
-    for unit in HUB + ((GROVER,) if facts.get("grover_queue") else ()):
+    units = HUB + ((GROVER,) if facts.get("grover_queue") else ())
+    for unit in units:
         run.unit_file(unit)
-        run.service(unit, restart=run.settings_changed)
+    run.services(units, restart=run.settings_changed)

@@ -1,4 +1,5 @@
 """Role ca: a real OpenSSL authority on ca.primary; other CA hosts get the directories and no keys."""
+
 import json
 import os
 
@@ -110,13 +111,14 @@ def create(run, site, role, name):
 
     def make():
         environment = {"PATH": "/usr/bin:/bin", "CA_KEY_PASS": role["key_pass"]}
-        for file_name, content in (("index", ""), ("serial", "1000\n"), ("crlnumber", "01\n"), ("openssl.cnf", OPENSSL)):
+        files = {"index": "", "serial": "1000\n", "crlnumber": "01\n", "openssl.cnf": OPENSSL}
+        for file_name, content in files.items():
             run.file(f"{HOME}/{file_name}", content)
         new = f"{HOME}/private/.new.key"
         steps = (
             ["genrsa", "-aes256", "-passout", "env:CA_KEY_PASS", "-out", new, "2048"],
-            ["req", "-new", "-x509", "-config", f"{HOME}/openssl.cnf", "-extensions", "root", "-utf8", "-days", str(DAYS)]
-            + ["-subj", subject(role.get("org_defaults", {})), "-key", new, "-passin", "env:CA_KEY_PASS"]
+            ["req", "-new", "-x509", "-config", f"{HOME}/openssl.cnf", "-extensions", "root", "-days", str(DAYS)]
+            + ["-utf8", "-subj", subject(role.get("org_defaults", {})), "-key", new, "-passin", "env:CA_KEY_PASS"]
             + ["-out", f"{HOME}/public-info/ca.crt"],
         )
         for step in steps:

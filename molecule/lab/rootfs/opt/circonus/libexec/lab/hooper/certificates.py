@@ -1,4 +1,5 @@
-"""Platform certificates of a host: the key is made here and stays here, the CA signs the request it finds in the database."""
+"""Platform certificates of a host: the key is made here and stays here, the CA signs the request in the database."""
+
 import os
 import time
 

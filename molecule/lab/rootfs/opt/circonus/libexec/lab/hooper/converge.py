@@ -1,4 +1,5 @@
 """What a run changes, one small idempotent resource at a time; with why_run nothing is written anywhere."""
+
 import grp
 import os
 import pwd
@@ -63,8 +64,7 @@ class Run:
             options = {"user": user, "group": account.pw_gid, "extra_groups": os.getgrouplist(user, account.pw_gid)}
         return subprocess.run(
             argv,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             stdin=subprocess.DEVNULL if stdin is None else None,
             input=stdin,
             text=True,
@@ -160,44 +160,58 @@ class Run:
     def is_running(self, unit):
         return self.run(["systemctl", "is-active", unit]).stdout.strip() in ("active", "reloading")
 
-    def service(self, unit, enabled=True, running=True, restart=False):
-        """Bring a unit into a state; a start that fails is a WARNING, because a peer may only come up later.
+    def states(self, units):
+        """{unit: active, inactive, failed, ...} by one question."""
+        answers = self.run(["systemctl", "is-active", *units]).stdout.split()
+        return dict(zip(units, answers, strict=True))
 
-        Returns True when the unit is in the wanted state now.
+    def service(self, unit, enabled=True, running=True, restart=False):
+        """One unit; see services."""
+        return self.services([unit], enabled, running, restart)
+
+    def services(self, units, enabled=True, running=True, restart=False):
+        """Bring units into a state, all at once; a start that fails is a WARNING: a peer may only come up later.
+
+        Returns True when every unit is in the wanted state now.
         """
-        linked = os.path.lexists(os.path.join(WANTS, unit + ".service"))
-        state = self.run(["systemctl", "is-active", unit]).stdout.strip()
-        active = state in ("active", "reloading", "activating")
+        units = list(units)
+        states = self.states(units)
         self._daemon_reload()
-        if enabled != linked:
-            verb = "enable" if enabled else "disable"
-            self.resource(f"service[{unit}] {verb}", True, lambda: self.run(["systemctl", verb, "--quiet", unit]))
-        verb = None
-        if running and not active:
-            verb = "start"
-        elif running and restart:
-            verb = "restart"
-        elif not running and (active or state == "deactivating"):
-            verb = "stop"
-        self.total += 1
-        if verb is None:
+        linked = [unit for unit in units if os.path.lexists(os.path.join(WANTS, unit + ".service"))]
+        turn = [unit for unit in units if enabled != (unit in linked)]
+        self._systemctl("enable" if enabled else "disable", turn, ["--quiet"])
+        alive = [unit for unit in units if states[unit] in ("active", "reloading", "activating")]
+        if running:
+            failed = [unit for unit in units if states[unit] == "failed"]
+            if failed and not self.why_run:
+                self.run(["systemctl", "reset-failed", *failed])
+            self._systemctl("start", [unit for unit in units if unit not in alive])
+            self._systemctl("restart", alive if restart else [])
+        else:
+            self._systemctl("stop", [unit for unit in units if unit in alive or states[unit] == "deactivating"])
+        self.total += 2 * len(units)
+        if self.why_run or not running or set(alive) == set(units) and not restart:
             return True
-        self.emit(f"  * service[{unit}] {verb} {'would be done' if self.why_run else 'done'}")
-        self.updated += 1
-        if self.why_run:
-            return True
-        if verb == "start" and state == "failed":
-            self.run(["systemctl", "reset-failed", unit])
-        result = self.run(["systemctl", verb, unit], timeout=300)
-        if result.returncode == 0:
-            return True
-        reason = self._last_log(unit)
-        self.note("WARNING", f"service {unit} could not {verb}: {reason}; run Hooper again when its peers are up")
-        return False
+        down = [unit for unit, state in self.states(units).items() if state != "active"]
+        for unit in down:
+            self.note("WARNING", f"service {unit} could not start: {self._last_log(unit)}; run Hooper again later")
+        return not down
+
+    def _systemctl(self, verb, units, options=()):
+        """Run one systemctl for all units that need the verb; the result is looked at by the caller."""
+        for unit in units:
+            self.emit(f"  * service[{unit}] {verb} {'would be done' if self.why_run else 'done'}")
+        self.updated += len(units)
+        if units and not self.why_run:
+            self.run(["systemctl", verb, *options, *units], timeout=900)
 
     def _last_log(self, unit):
         """Last line the unit's own processes wrote, for a summary line."""
         lines = self.run(["journalctl", "-u", unit, "-n", "12", "-o", "cat", "--no-pager"]).stdout.splitlines()
-        noise = ("Starting ", "Failed to start", "Stopped ", unit + ".service:", "Dependency failed")
-        spoken = [line.strip() for line in lines if line.strip() and not line.startswith(noise)]
+        noise = ("Starting ", "Failed to start", "Stopped ", "Stopping ", unit + ".service:", "Dependency failed")
+        spoken = [
+            line.strip()
+            for line in lines
+            if line.strip() and not line.startswith(noise) and "HINT:" not in line and "redirecting log" not in line
+        ]
         return spoken[-1][:300] if spoken else "see journalctl -u " + unit

@@ -1,4 +1,5 @@
 """Connections over TCP to the web database, as the platform's own users."""
+
 import contextlib
 
 PASSWORDS = {"circduown": "admin_pass", "web": "web_pass", "ca": "ca_pass"}

@@ -1,4 +1,5 @@
-"""failover.pl: switch the active message queue record to the local site, in the local database, which must be a primary."""
+"""failover.pl: make the local site's message queue the active one, in the local database, which must be a primary."""
+
 import sys
 
 from hooper import site_file, web_db
@@ -13,7 +14,8 @@ def switch(run, site):
     hosts = "ARRAY[" + ",".join(web_db.quote(host) for host in site.hosts("mq")) + "]::text[]"
     rows = web_db.sql(run, f"SELECT name, active FROM circonus.mq_cluster WHERE hosts && {hosts}", "circonus")
     if len(rows) != 1:
-        return 1, f"no single message queue record for {', '.join(site.hosts('mq'))}: found {len(rows)}; run Hooper there"
+        names = ", ".join(site.hosts("mq"))
+        return 1, f"no single message queue record for {names}: found {len(rows)}; run Hooper there"
     name, active = rows[0].rsplit("|", 1)
     if active == "t":
         return 0, f"message queue of {name} is already active"

@@ -9,6 +9,7 @@ slow                  seconds to wait before the work starts
 newer-hooper          a version: the next run without -m and -n installs it, removes the file and ends with 90
 update-fails          the next runs without -m and -n end with 91 while the file exists
 """
+
 import os
 import re
 import time

@@ -3,6 +3,7 @@
 Codes: 0 done, 90 newer Hooper installed, 91 its update failed, 92 killswitch, 93 no node name, 94 operator attention,
 95 summary failed, 99 usage, anything else is the code of the configuration run itself.
 """
+
 import fcntl
 import json
 import os

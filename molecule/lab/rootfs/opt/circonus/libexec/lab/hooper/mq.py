@@ -1,4 +1,5 @@
 """Role mq: a real RabbitMQ cluster of the site's own mq hosts, with the vendor's unit names."""
+
 import base64
 import hashlib
 import json
@@ -27,7 +28,7 @@ def environment(name):
 
 
 def settings(peers):
-    """rabbitmq.conf; peers: the site's other mq hosts, which a new node joins at its first start when they run."""
+    """rabbitmq.conf; peers: the site's mq hosts, which a new node joins at its first start when they run."""
     lines = [
         "# Written by Hooper (lab stand-in) from site.json; edits are lost",
         f"listeners.tcp.default = {PORT}",
@@ -39,7 +40,8 @@ def settings(peers):
         "cluster_formation.discovery_retry_limit = 2",
         "log.file.level = info",
     ]
-    lines += [f"cluster_formation.classic_config.nodes.{number} = rabbit@{host}" for number, host in enumerate(peers, 1)]
+    for number, host in enumerate(peers, 1):
+        lines.append(f"cluster_formation.classic_config.nodes.{number} = rabbit@{host}")
     return "\n".join(lines) + "\n"
 
 
@@ -148,7 +150,10 @@ def register(run, site, facts, name, hosts):
         return
     site_name = facts["site"] or "site"
     try:
-        with database.connect(site.address(site.master), site, "circduown") as connection, connection.cursor() as cursor:
+        with (
+            database.connect(site.address(site.master), site, "circduown") as connection,
+            connection.cursor() as cursor,
+        ):
             cursor.execute("SELECT hosts FROM circonus.mq_cluster WHERE name = %s", (site_name,))
             row = cursor.fetchone()
             if row and row[0] == hosts:
@@ -159,8 +164,6 @@ def register(run, site, facts, name, hosts):
                 f"INSERT INTO circonus.mq_cluster (name, hosts, active) SELECT %s, %s, {active} "
                 "ON CONFLICT (name) DO UPDATE SET hosts = excluded.hosts, changed = now()"
             )
-            run.resource(
-                "record[mq_cluster]", True, lambda: cursor.execute(statement, (site_name, hosts, site.active))
-            )
+            run.resource("record[mq_cluster]", True, lambda: cursor.execute(statement, (site_name, hosts, site.active)))
     except database.Error as exc:
         run.note(WARNING, f"message queue record of {site_name} not written to {site.master}: {exc}")

@@ -1,4 +1,5 @@
 """One host's converge: what every host has, then its roles in a fixed order."""
+
 import os
 import pwd
 

@@ -1,4 +1,5 @@
 """Read site.json and the lab facts, and answer questions about them. Nothing here changes anything."""
+
 import glob
 import json
 import os
@@ -150,7 +151,7 @@ class Site:
         return "\n".join(lines) + "\n"
 
     def check(self, edition="later"):
-        """All findings of the sanity check as (level, text), worst kinds first come last in no special order."""
+        """All findings of the sanity check as (level, text)."""
         found = list(self._check_hosts())
         found.extend(self._check_database())
         found.extend(self._check_ca())

@@ -4,6 +4,7 @@ Hooper creates a primary or builds a replica only where the data directory is em
 re-points or restarts a database that exists: it writes the configuration, reloads, starts what is stopped and says
 what an administrator has to do.
 """
+
 import hashlib
 import os
 import re
@@ -45,19 +46,25 @@ BEGIN;
 CREATE SCHEMA IF NOT EXISTS circonus AUTHORIZATION circduown;
 SET ROLE circduown;
 CREATE TABLE IF NOT EXISTS circonus.mq_cluster
-  (name text PRIMARY KEY, hosts text[] NOT NULL, active boolean NOT NULL DEFAULT false, changed timestamptz DEFAULT now());
+  (name text PRIMARY KEY, hosts text[] NOT NULL, active boolean NOT NULL DEFAULT false,
+   changed timestamptz DEFAULT now());
 CREATE UNIQUE INDEX IF NOT EXISTS mq_cluster_one_active ON circonus.mq_cluster (active) WHERE active;
 CREATE TABLE IF NOT EXISTS circonus.alerting_heartbeat
   (host text, service text, at timestamptz NOT NULL, PRIMARY KEY (host, service));
-CREATE TABLE IF NOT EXISTS circonus.checks (check_id serial PRIMARY KEY, check_uuid uuid NOT NULL, active boolean DEFAULT true);
-CREATE TABLE IF NOT EXISTS circonus.errors (error_id serial PRIMARY KEY, at timestamptz DEFAULT now(), source text, message text);
-CREATE TABLE IF NOT EXISTS circonus.noit_activation_status (noit text PRIMARY KEY, status text, at timestamptz DEFAULT now());
-CREATE TABLE IF NOT EXISTS circonus.grover_queue (id serial PRIMARY KEY, object text, queued timestamptz DEFAULT now());
+CREATE TABLE IF NOT EXISTS circonus.checks
+  (check_id serial PRIMARY KEY, check_uuid uuid NOT NULL, active boolean DEFAULT true);
+CREATE TABLE IF NOT EXISTS circonus.errors
+  (error_id serial PRIMARY KEY, at timestamptz DEFAULT now(), source text, message text);
+CREATE TABLE IF NOT EXISTS circonus.noit_activation_status
+  (noit text PRIMARY KEY, status text, at timestamptz DEFAULT now());
+CREATE TABLE IF NOT EXISTS circonus.grover_queue
+  (id serial PRIMARY KEY, object text, queued timestamptz DEFAULT now());
 CREATE TABLE IF NOT EXISTS circonus.certificate
   (name text, kind text, csr text NOT NULL, certificate text, requested timestamptz DEFAULT now(), signed timestamptz,
    PRIMARY KEY (name, kind));
 CREATE TABLE IF NOT EXISTS circonus.ca_public
-  (one boolean PRIMARY KEY DEFAULT true CHECK (one), ca_crt text NOT NULL, ca_crl text NOT NULL, at timestamptz DEFAULT now());
+  (one boolean PRIMARY KEY DEFAULT true CHECK (one), ca_crt text NOT NULL, ca_crl text NOT NULL,
+   at timestamptz DEFAULT now());
 GRANT USAGE ON SCHEMA circonus TO web, ca;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA circonus TO web;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA circonus TO web;
@@ -102,6 +109,7 @@ def settings(database, version):
             "wal_log_hints": "on",
             "wal_sender_timeout": "10s",
             "wal_receiver_timeout": "10s",
+            "wal_retrieve_retry_interval": "1s",
             "logging_collector": "on",
             "log_directory": "pg_log",
             "log_line_prefix": "%m [%p] %u@%d %a ",
@@ -307,8 +315,7 @@ def bootstrap(run, database, has_database):
         mark = fingerprint(user, database[attribute])
         verb = "ALTER" if user in known else "CREATE"
         text = (
-            f"{verb} ROLE {user} LOGIN PASSWORD {quote(database[attribute])};"
-            f"COMMENT ON ROLE {user} IS {quote(mark)};"
+            f"{verb} ROLE {user} LOGIN PASSWORD {quote(database[attribute])};COMMENT ON ROLE {user} IS {quote(mark)};"
         )
         run.resource(f"user[{user}]", known.get(user) != mark, lambda text=text: sql(run, text))
     if not has_database:

@@ -1,4 +1,5 @@
 """Role web_frontend: real Apache, TLS terminator and memcached; the page /status shows the state of the database."""
+
 import os
 
 from hooper.site_file import WARNING
@@ -35,8 +36,7 @@ def converge(run, site, facts, name):
     run.directory("/www/etc/local-apache")
     for unit in (HTTP, TLS, MEMCACHED):
         run.unit_file(unit)
-    run.service(MEMCACHED)
-    run.service(HTTP)
+    run.services([MEMCACHED, HTTP])
     if site.role("web_frontend").get("certificate_type") == "none":
         run.service(TLS, enabled=False, running=False)
     elif os.path.exists("/www/etc/ssl/web.crt") and os.path.exists("/www/etc/ssl/web.key"):

@@ -1,4 +1,5 @@
-"""CGI: asks the local connect_host whether its database is a primary; one word of two, or an error page with neither."""
+"""CGI: asks the local connect_host whether its database is a primary; one of two words, or an error page without."""
+
 import sys
 
 CONF = "/www/etc/circonus.conf"
