@@ -186,7 +186,7 @@ def read_control(data_dir):
     """:func:`parse_control` of the file in ``data_dir``; None when there is none. Read twice, as it may be written."""
     path = os.path.join(data_dir, "global", "pg_control")
     before = None
-    for dummy in range(50):
+    for _attempt in range(50):
         try:
             with open(path, "rb") as handle:
                 data = handle.read()

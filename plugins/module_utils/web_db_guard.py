@@ -2,8 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The guard of a database host: no second primary after a failover, whatever the old one missed.
 
-``check_start`` runs before the server starts and refuses a start as primary that is not known to be right. ``Guard.loop``
-runs beside the server and stops a primary that sees a peer on a newer timeline. A standby is never touched.
+``check_start`` runs before the server starts and refuses a start as primary that is not known to be right.
+``Guard.loop`` runs beside the server and stops a primary that sees a peer on a newer timeline. A standby is never
+touched.
 """
 from __future__ import absolute_import, division, print_function
 
@@ -265,7 +266,8 @@ class Guard(object):
         if new or time.time() - self.written > STATE_EVERY_S:
             self.state, self.message, self.written = state, message, time.time()
             path = os.path.join(self.node.guard_dir, "web_db_guard.json")
-            text = json.dumps({"at": time.time(), "state": state, "message": message, "pid": os.getpid(), "primary": self.primary, "peers": {
+            text = json.dumps({"at": time.time(), "state": state, "message": message, "pid": os.getpid(),
+                               "primary": self.primary, "peers": {
                 name: (answer or {}).get("timeline") for name, answer in self.peers().items()}}, sort_keys=True)
             try:
                 with open(path + ".new", "w") as handle:
@@ -322,7 +324,8 @@ def main(argv):
     remedy = {
         "fenced": "rejoin it with web_db_rejoin.yml",
         "rival": "rejoin it with web_db_rejoin.yml",
-        "isolated": "if it is certain that no other host took over: touch {0}, then start it within {1:.0f} minutes".format(
+        "isolated": "if it is certain that no other host took over: touch {0}, then start it within {1:.0f} "
+                    "minutes".format(
             os.path.join(guard.node.state_dir, "web_db.start_alone"), OVERRIDE_S / 60),
     }[verdict]
     log("the start as a primary is refused: {0}; {1}".format(reason, remedy))

@@ -12,8 +12,8 @@ short_description: Make the configuration database of a host a standby of anothe
 version_added: 0.1.0
 description:
   - A server that streams from the upstream already is left alone.
-  - A server whose data are part of the upstream's history is pointed at it and started. This is the case for an old primary
-    that was shut down cleanly in a planned switchover.
+  - A server whose data are part of the upstream's history is pointed at it and started. This is the case for an old
+    primary that was shut down cleanly in a planned switchover.
   - Any other directory may hold commits that nobody else has. It is set aside by renaming it, never deleted, and a base
     backup is put into its place.
   - A running primary is only touched when the upstream is on a newer timeline; then it is stopped at once.
@@ -147,7 +147,7 @@ refused:
 import socket
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.circonus.inside.plugins.module_utils import lock, web_db
+from ansible_collections.circonus.inside.plugins.module_utils import lock, web_db, web_db_follow
 from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError, Refused
 
 
@@ -172,8 +172,9 @@ def main():
     )
     params = module.params
     host = socket.gethostname().split(".")[0]
-    request = {key: params[key] for key in ("upstream", "upstream_name", "upstream_port", "run_id", "rebuild", "timeout",
-                                            "backup_timeout", "reserve_bytes", "size_bytes")}
+    request = {key: params[key] for key in (
+        "upstream", "upstream_name", "upstream_port", "run_id", "rebuild", "timeout",
+        "backup_timeout", "reserve_bytes", "size_bytes")}
     request.update(host=host, application_name=params["application_name"] or host)
 
     def lock_check():
@@ -182,7 +183,7 @@ def main():
 
     try:
         node = web_db.node_of(web_db.node_params(params))
-        module.exit_json(**web_db.Follow(node, request, lock_check, module.check_mode).run())
+        module.exit_json(**web_db_follow.Follow(node, request, lock_check, module.check_mode).run())
     except InsideError as exc:
         module.fail_json(msg=str(exc), refused=isinstance(exc, Refused), **exc.details)
 

@@ -112,8 +112,8 @@ web_db:
       type: dict
     replicas:
       description: >-
-        One entry for each attached standby with C(application_name), C(addr), C(state), C(sync_state), C(sent), C(write),
-        C(flush), C(replay) and C(lag_bytes).
+        One entry for each attached standby with C(application_name), C(addr), C(state), C(sync_state), C(sent),
+        C(write), C(flush), C(replay) and C(lag_bytes).
       type: list
       elements: dict
     armed:
@@ -126,8 +126,8 @@ web_db:
       elements: dict
     control:
       description: >-
-        The control file, C(state), C(checkpoint_lsn), C(redo_lsn), C(timeline), C(checkpoint_time), C(min_recovery_lsn),
-        C(min_recovery_timeline), C(system_identifier), C(control_version).
+        The control file, C(state), C(checkpoint_lsn), C(redo_lsn), C(timeline), C(checkpoint_time),
+        C(min_recovery_lsn), C(min_recovery_timeline), C(system_identifier), C(control_version).
       type: dict
     size_bytes:
       description: Size of the databases, of the directory without WAL and logs when the server is down.
@@ -145,7 +145,8 @@ web_db:
       description: What was noted about the last promotion of this host.
       type: dict
     known_primary:
-      description: The last position of the primary that the guard of a standby has heard, C(name), C(lsn), C(timeline), C(at).
+      description: >-
+        The last position of the primary that the guard of a standby has heard, C(name), C(lsn), C(timeline), C(at).
       type: dict
     guard:
       description: >-

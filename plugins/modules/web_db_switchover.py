@@ -67,13 +67,14 @@ options:
     default: 60.0
   unplanned:
     description:
-      - The candidate promotes without proof, unless the old primary still answers. Deciding that this is allowed is up to
-        the caller. The old primary, when this runs there, is fenced and stopped without a candidate.
+      - The candidate promotes without proof, unless the old primary still answers. Deciding that this is allowed is up
+        to the caller. The old primary, when this runs there, is fenced and stopped without a candidate.
     type: bool
     default: false
   client_address:
     description:
-      - The address that clients follow, removed from the old primary when its server is down and added to the candidate.
+      - The address that clients follow, removed from the old primary when its server is down, added to the
+        candidate.
     type: dict
     suboptions:
       address:
@@ -170,8 +171,8 @@ shutdown_checkpoint_lsn:
   sample: 0/5000060
 write_gap_ms:
   description: >-
-    Milliseconds from the last commit of the old primary to the first acknowledged write of the new one, by the candidate's
-    clock. See C(docs/web_db.md) for its error.
+    Milliseconds from the last commit of the old primary to the first acknowledged write of the new one, by the
+    candidate's clock. See C(docs/web_db.md) for its error.
   returned: on the candidate
   type: float
 write_gap_basis:
@@ -216,7 +217,7 @@ timings:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.circonus.inside.plugins.module_utils import address, lock, web_db
+from ansible_collections.circonus.inside.plugins.module_utils import address, lock, web_db, web_db_switchover
 from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError, Refused
 
 
@@ -258,7 +259,7 @@ def main():
     started = time.time()
     try:
         node = web_db.node_of(web_db.node_params(params))
-        kind = web_db.Candidate if params["role"] == "candidate" else web_db.Primary
+        kind = web_db_switchover.Candidate if params["role"] == "candidate" else web_db_switchover.Primary
         side = kind(node, request, lock_check, address, module.check_mode)
         result = side.abort() if params["role"] == "abort" else side.run()
         module.exit_json(seconds=round(time.time() - started, 2), **result)
