@@ -12,7 +12,7 @@ short_description: Copy the private CA from one host to another without showing 
 version_added: 0.1.0
 description:
   - The receiver makes a key that never leaves it (O(state=request)), the source encrypts the directory for its
-  certificate
+    certificate
     (O(state=exported)), the receiver opens the envelope, proves its content and puts it in place (O(state=imported)).
   - What is in place and differs is moved aside and never deleted. Owners, by name, and modes are kept.
 author:
@@ -58,7 +58,7 @@ attributes:
     support: full
     description:
       - Changes nothing. V(request) without an envelope key returns an empty certificate, and V(exported) and
-      V(imported) then
+        V(imported) then
         have nothing to seal and open.
   diff_mode:
     support: none

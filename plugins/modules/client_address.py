@@ -12,10 +12,10 @@ short_description: Put the address that clients follow on a host, or take it awa
 version_added: 0.1.0
 description:
   - Adds an address to the interface that already has an address of the same network, and tells the neighbours by
-  gratuitous
+    gratuitous
     ARP without waiting. Removes it from wherever it is.
   - The change lasts until the host restarts. That is intended, so that a host that returns after a failover does not
-  take the
+    take the
     address back by itself.
   - The module does not look whether another host still has the address. Remove it there first.
 author:

@@ -12,10 +12,10 @@ short_description: Read everything that a procedure wants to know of one host at
 version_added: 0.1.0
 description:
   - One call reads units, installed site.json, database, status page, CA directory, free space, addresses, lock,
-  killswitch and
+    killswitch and
     clock of a host, side by side and within a deadline.
   - A part that does not answer in time or cannot be read is named in RV(missing); the module does not fail because of
-  it.
+    it.
   - Nothing of the answer is a secret. Of site.json it has a digest and the few values that name the active site.
 author:
   - circonus.inside contributors (@circonus-inside)
@@ -23,7 +23,7 @@ options:
   roles:
     description:
       - Roles of this host. V(web_db) adds the facts of the database, V(ca) the CA directory, V(web_frontend) the
-      status page.
+        status page.
     type: list
     elements: str
     default: []
@@ -147,7 +147,7 @@ web_db:
 ca:
   description:
     - Whether the CA directory is there (C(present)) and has keys (C(initialised)), C(files), C(newest_mtime) (epoch),
-    C(digest)
+      C(digest)
       of its content without key bytes, and the state of the C(processor). Empty without the role.
   returned: success
   type: dict
@@ -157,7 +157,7 @@ space:
   type: dict
 addresses:
   description: Addresses of the host with C(interface), C(family), C(address), C(prefix), C(secondary); without
-  loopback.
+    loopback.
   returned: success
   type: list
   elements: dict

@@ -13,14 +13,14 @@ version_added: 0.1.0
 description:
   - Runs the vendor's configuration system, handles every documented exit code, and sorts the summary by level.
   - Exit code 90 (a newer Hooper was installed) runs it again, 93 (no name) self-configures once and runs it again. 91,
-  92,
+    92,
     94, 95, 99 and every other code fail with one line that says what was found and what to do.
   - A C(FATAL) entry always fails. A C(NOTICE) fails unless O(allow_notice). A C(WARNING) does not fail, RV(again) says
-  that
+    that
     Hooper wants another run once other hosts are up.
   - When somebody else's run is under way, the module waits for it first.
   - Only excerpts of the output are returned, without file differences and with every secret of the installed site.json
-  hidden.
+    hidden.
 author:
   - circonus.inside contributors (@circonus-inside)
 options:
@@ -28,7 +28,7 @@ options:
     description:
       - V(maintenance) leaves all packages as they are. V(full) updates packages, that of Hooper itself first.
       - Hooper before release 2019-08-26 updated two packages in maintenance mode too, and until 2021-07-12 those for
-      crash
+        crash
         reports.
     type: str
     choices: [maintenance, full]
@@ -39,7 +39,7 @@ options:
   self_configure:
     description:
       - Find out name and roles of the host anew before the run. Needed when the roles of the host changed or a notice
-      says so.
+        says so.
         In check mode site.json is only checked.
     type: bool
     default: false

@@ -14,7 +14,7 @@ description:
   - One procedure at a time works on a platform. The lock is a small file on the hosts of the platform, so that two
     controllers which know nothing of each other meet there and exactly one of them proceeds.
   - A lock has an owner, an expiry and a fencing token. The token grows with every acquisition and never shrinks, also
-  not
+    not
     across releases, an expiry, or a removed lock file.
   - A refusal is one line that names the holder, its procedure, since when, until when, and what to do.
 author:
@@ -108,7 +108,7 @@ held:
   type: bool
 lock:
   description: The record as it is now, empty when there has never been one. Also returned with a refusal, then of the
-  holder.
+    holder.
   returned: always
   type: dict
   sample:

@@ -12,7 +12,7 @@ short_description: Start, stop, restart or check the units of a component
 version_added: 0.1.0
 description:
   - Works on those units of a component that exist on this host, in the order of its catalogue entry, and waits for
-  each until it
+    each until it
     is active and listens on its ports, or until it is down.
   - A restart stops everything in reverse order, proves that it is down, and starts it in order.
   - What does not come up is named together with its last log lines.
@@ -22,7 +22,7 @@ options:
   service:
     description:
       - Catalogue entry of the component with C(name) and C(units). Each unit has an C(id), the C(candidates) for its
-      name (the
+        name (the
         first one that exists on the host counts), and may have C(ports) that must be listening, C(logs), C(required),
         and
         C(enabled_only) (started only when it is enabled).
