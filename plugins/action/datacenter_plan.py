@@ -1,6 +1,7 @@
 # Copyright: circonus.inside contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Decide about a failover from what every host answered, prove its result, keep the controller's site files current."""
+
 from __future__ import annotations
 
 import os
@@ -39,7 +40,10 @@ class ActionModule(ActionBase):
     def _context(self, args, task_vars, run):
         described = self._templar.template(task_vars.get("circonus_sites")) or {}
         if not described:
-            raise InsideError("Expected sites from the inventory plugin circonus.inside.site, found none. Use an inventory file *.site.yml.")
+            raise InsideError(
+                "Expected sites from the inventory plugin circonus.inside.site, found none. Use an inventory "
+                "file *.site.yml."
+            )
         raw = {name: site_model.load_site(entry["file"]) for name, entry in described.items()}
         sites = {
             name: {"raw": raw[name], "hosts": list(entry["hosts"]), "file": entry["file"]}
@@ -86,11 +90,21 @@ class ActionModule(ActionBase):
         if target in raw and len(raw) == 2:
             versions = [site_model.flip(raw, name) for name in sorted(raw, key=lambda name: name != target)]
         verdict = failover.datacenter_verdict(
-            context["sites"], versions[0], _digests(versions), context["probes"], context["params"], context["run"], context["units"], findings)
+            context["sites"],
+            versions[0],
+            _digests(versions),
+            context["probes"],
+            context["params"],
+            context["run"],
+            context["units"],
+            findings,
+        )
         verdict = self._with_changes(context, verdict, versions[0])
         if verdict["result"] == "proceed" and context["params"].get("circonus_clients_command"):
             words = {"site": target, "host": verdict["candidate"], "address": verdict["candidate_address"]}
-            verdict["clients_command"] = [str(word).format(**words) for word in context["params"]["circonus_clients_command"]]
+            verdict["clients_command"] = [
+                str(word).format(**words) for word in context["params"]["circonus_clients_command"]
+            ]
         return verdict
 
     def _verdict_web_db_failover(self, context, findings):
@@ -99,14 +113,26 @@ class ActionModule(ActionBase):
         versions = [raw]
         if site and candidate in failover.local_machines(context["sites"], site, "web_db"):
             local = failover.local_machines(context["sites"], site, "web_db")
-            versions = [site_model.set_primary(raw, site, host) for host in sorted(local, key=lambda host: host != candidate)] + [raw]
+            versions = [
+                site_model.set_primary(raw, site, host) for host in sorted(local, key=lambda host: host != candidate)
+            ] + [raw]
         verdict = failover.web_db_verdict(
-            context["sites"], versions[0], _digests(versions), context["probes"], context["params"], context["run"], context["units"], findings)
+            context["sites"],
+            versions[0],
+            _digests(versions),
+            context["probes"],
+            context["params"],
+            context["run"],
+            context["units"],
+            findings,
+        )
         return self._with_changes(context, verdict, versions[0])
 
     @staticmethod
     def _verdict_web_db_rejoin(context, findings):
-        return failover.rejoin_verdict(context["sites"], context["probes"], context["params"], context["run"], context["units"])
+        return failover.rejoin_verdict(
+            context["sites"], context["probes"], context["params"], context["run"], context["units"]
+        )
 
     def _with_changes(self, context, verdict, flipped):
         """What each host needs to know, and the order of Hooper's runs."""
@@ -148,13 +174,22 @@ class ActionModule(ActionBase):
         return raw
 
     def _prove(self, context, journal):
-        arguments = (context["sites"], self._flipped(context), context["probes"], context["params"], context["units"], context["base"])
+        arguments = (
+            context["sites"],
+            self._flipped(context),
+            context["probes"],
+            context["params"],
+            context["units"],
+            context["base"],
+        )
         prove = failover.datacenter_proof if context["procedure"] == "datacenter_failover" else failover.web_db_proof
         proof = prove(*arguments)
         journal.append("fact", key="platform", value={"before": context["base"]["picture"], "after": proof["picture"]})
         journal.append("fact", key="sites", value=_active(proof["picture"]))
         if proof["problems"]:
-            reason = "The last probe does not show what was expected: %s. Start the same command again." % "; ".join(proof["problems"][:5])
+            reason = "The last probe does not show what was expected: %s. Start the same command again." % "; ".join(
+                proof["problems"][:5]
+            )
             journal.append("stop", reason=reason, result="failed")
             return {"failed": True, "msg": reason}
         return {"msg": "Proven by a new probe of every host."}
@@ -171,7 +206,9 @@ class ActionModule(ActionBase):
                 procedure.write_atomically(path, site_file.dump(raw), os.stat(path).st_mode & 0o7777)
                 changed.append(path)
             except OSError as error:
-                journal.append("remaining", text="Set the values of the active site in %s by hand (%s)." % (path, error.strerror))
+                journal.append(
+                    "remaining", text="Set the values of the active site in %s by hand (%s)." % (path, error.strerror)
+                )
         return {"changed": bool(changed), "paths": changed}
 
 

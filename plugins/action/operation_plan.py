@@ -1,6 +1,7 @@
 # Copyright: circonus.inside contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Decide about a Hooper run or an ordered restart from what every host answered, and sum up its result."""
+
 from __future__ import annotations
 
 import os
@@ -46,9 +47,11 @@ class ActionModule(ActionBase):
     def _situation(self, task_vars):
         described = self._templar.template(task_vars.get("circonus_sites")) or {}
         if not described:
-            raise InsideError("Expected sites from the inventory plugin circonus.inside.site, found none. Use an "
-                              "inventory "
-                              "file *.site.yml.")
+            raise InsideError(
+                "Expected sites from the inventory plugin circonus.inside.site, found none. Use an "
+                "inventory "
+                "file *.site.yml."
+            )
         sites = {
             name: {"raw": site_model.load_site(entry["file"]), "hosts": list(entry["hosts"]), "file": entry["file"]}
             for name, entry in described.items()
@@ -76,7 +79,8 @@ class ActionModule(ActionBase):
         known = {host for site in situation.sites.values() for host in site["hosts"]}
         order = {
             host: int(hostvars[host].get("circonus_run_order", 6))
-            for host in task_vars["ansible_play_hosts_all"] if host in known
+            for host in task_vars["ansible_play_hosts_all"]
+            if host in known
         }
         findings = site_model.validate({name: site["raw"] for name, site in situation.sites.items()})
         return {"verdict": operations.hooper_verdict(situation, order, run["parameters"], run, findings)}

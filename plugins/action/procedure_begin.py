@@ -1,6 +1,7 @@
 # Copyright: circonus.inside contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Open the run of a procedure on the controller: parameters checked, run id, journal."""
+
 from __future__ import annotations
 
 import os
@@ -32,7 +33,11 @@ class ActionModule(ActionBase):
         try:
             os.makedirs(journal_dir, mode=0o750, exist_ok=True)
         except OSError as error:
-            return dict(result, failed=True, msg="circonus_report_dir must be a directory that can be written, found %s." % error)
+            return dict(
+                result,
+                failed=True,
+                msg="circonus_report_dir must be a directory that can be written, found %s." % error,
+            )
         run_id = p.new_run_id()
         run = dict(
             p.controller_identity(os.getppid()),
@@ -49,7 +54,10 @@ class ActionModule(ActionBase):
         journal.append("begin", **run)
         forks = int(self._task.args.get("min_forks") or 1)
         if not problems and run["forks"] < forks:
-            problems = ["Expected at least %d forks, found %d: two hosts must act at the same time. Add --forks %d." % (forks, run["forks"], forks)]
+            problems = [
+                "Expected at least %d forks, found %d: two hosts must act at the same time. Add --forks %d."
+                % (forks, run["forks"], forks)
+            ]
         if problems:
             reason = " ".join(problems)
             journal.append("stop", reason=reason, result="refused")

@@ -1,6 +1,7 @@
 # Copyright: circonus.inside contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Close the run of a procedure: report as JSON, HTML and text; the exit code of the playbook."""
+
 from __future__ import annotations
 
 import json
@@ -40,6 +41,11 @@ class ActionModule(ActionBase):
         display.display("Report: %s" % paths["html"])
         bad = doc["result"] not in ("ok", "nothing_to_do")
         return dict(
-            result, failed=bad, changed=False, result=doc["result"], report=paths["json"], report_html=paths["html"],
+            result,
+            failed=bad,
+            changed=False,
+            result=doc["result"],
+            report=paths["json"],
+            report_html=paths["html"],
             msg="%s: %s" % (doc["result"], doc["reason"]),
         )

@@ -1,6 +1,7 @@
 # Copyright: circonus.inside contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Put a verdict, facts or words into the journal of the running procedure."""
+
 from __future__ import annotations
 
 from ansible.plugins.action import ActionBase

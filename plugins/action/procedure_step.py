@@ -1,6 +1,7 @@
 # Copyright: circonus.inside contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Run one module as a step of a procedure: gate, time, journal."""
+
 from __future__ import annotations
 
 import time
@@ -35,7 +36,12 @@ class ActionModule(ActionBase):
             outcome = self._dispatch(args, task_vars)
         except AnsibleConnectionFailure as error:
             reason = " ".join(str(error).split())
-            outcome = {"failed": not probe, "reachable": False, "changed": False, "msg": "%s cannot be reached: %s" % (host, reason)}
+            outcome = {
+                "failed": not probe,
+                "reachable": False,
+                "changed": False,
+                "msg": "%s cannot be reached: %s" % (host, reason),
+            }
             state = "unreachable"
         else:
             outcome.setdefault("reachable", True)
@@ -44,7 +50,9 @@ class ActionModule(ActionBase):
         outcome["step_seconds"] = seconds
         if journal and (not args.get("quiet") or state in ("failed", "unreachable")):
             text = str(outcome.get("msg") or "")
-            journal.append("step", name=title, host=str(host), state=state, seconds=seconds, started=started, message=text[:2000])
+            journal.append(
+                "step", name=title, host=str(host), state=state, seconds=seconds, started=started, message=text[:2000]
+            )
             if outcome.get("failed"):
                 reason = "%s on %s: %s" % (title, host, text or "failed without a message")
                 journal.append("stop", reason=reason, result="refused" if outcome.get("refused") else "failed")
@@ -62,8 +70,13 @@ class ActionModule(ActionBase):
             task = self._task.copy()
             task.args = module_args
             action = loader.get(
-                name, task=task, connection=self._connection, play_context=self._play_context,
-                loader=self._loader, templar=self._templar, shared_loader_obj=self._shared_loader_obj,
+                name,
+                task=task,
+                connection=self._connection,
+                play_context=self._play_context,
+                loader=self._loader,
+                templar=self._templar,
+                shared_loader_obj=self._shared_loader_obj,
             )
             return action.run(task_vars=task_vars)
         return self._execute_module(module_name=name, module_args=module_args, task_vars=task_vars)

@@ -1,6 +1,7 @@
 # Copyright: circonus.inside contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The catalogue: what the roles of this collection say about their component (``roles/<role>/vars/main.yml``)."""
+
 from __future__ import annotations
 
 import functools
@@ -11,7 +12,7 @@ import yaml
 ROLES = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "roles")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def load(directory: str = ROLES) -> dict:
     """{role: catalogue entry} of every role that has one."""
     entries = {}

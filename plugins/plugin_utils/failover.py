@@ -8,11 +8,12 @@ Shapes
   ``params``  the parameters of the procedure after defaults
   ``run``     {"run_id", "controller", "forks"}: who asks
 
-A verdict is a dict: ``result`` (proceed, refused, nothing_to_do), ``reason`` (one sentence), ``plan`` (sentences), ``done``
-(sentence for the report of a run that went through), ``warnings``, and the facts that the playbook acts on.
+A verdict is a dict: ``result`` (proceed, refused, nothing_to_do), ``reason`` (one sentence), ``plan`` (sentences),
+``done`` (sentence for the report of a run that went through), ``warnings``, and the facts that the playbook acts on.
 
 Sources: operation manual "Web DB Failover" and "Datacenter Failover"; later edition of both; /status probe.
 """
+
 from __future__ import annotations
 
 from ansible_collections.circonus.inside.plugins.module_utils.errors import Refused
@@ -63,7 +64,9 @@ def roles_of(sites: dict, host: str) -> list:
     if site is None:
         return []
     services = sites[site]["raw"].get("svclist") or {}
-    return sorted(name.replace("-", "_") for name, section in services.items() if host in (section.get("_machlist") or []))
+    return sorted(
+        name.replace("-", "_") for name, section in services.items() if host in (section.get("_machlist") or [])
+    )
 
 
 def upstream_of(sites: dict, host: str, primary: str) -> str:
@@ -76,7 +79,12 @@ def upstream_of(sites: dict, host: str, primary: str) -> str:
     if site == site_of(sites, primary):
         return primary
     connect = role(sites[site]["raw"], "web_db").get("connect_host")
-    if connect and connect != host and connect in sites[site]["hosts"] and connect in machines(sites[site]["raw"], "web_db"):
+    if (
+        connect
+        and connect != host
+        and connect in sites[site]["hosts"]
+        and connect in machines(sites[site]["raw"], "web_db")
+    ):
         return connect
     return primary
 
@@ -142,7 +150,7 @@ def installed_site(probes: dict, host: str) -> dict:
 def human(size) -> str:
     """Bytes for a person, exact below 1 KiB."""
     size = int(size)
-    for unit, factor in (("GiB", 1024 ** 3), ("MiB", MIB), ("KiB", 1024)):
+    for unit, factor in (("GiB", 1024**3), ("MiB", MIB), ("KiB", 1024)):
         if abs(size) >= factor:
             return "%.4g %s" % (size / factor, unit)
     return "%d bytes" % size
@@ -170,15 +178,16 @@ class Situation:
             lock = (self.probes.get(host) or {}).get("lock") or {}
             if not reachable(self.probes, host) or lock.get("state") != "held" or lock.get("expired"):
                 continue
-            clock = (self.probes[host].get("clock") or 0)
+            clock = self.probes[host].get("clock") or 0
             if lock.get("expires") is not None and clock and float(lock["expires"]) <= float(clock):
                 continue
             if lock.get("run_id") == lock_break or holder_is_dead(lock.get("controller") or "", run["controller"]):
                 return {"refusal": None, "break": lock.get("run_id")}
             text = (
-                "Another procedure works on this platform: %s of %s (run %s) holds the lock on %s. Wait for it, or if it is "
-                "known to be dead add -e circonus_lock_break=%s." % (
-                    lock.get("procedure"), lock.get("owner"), lock.get("run_id"), host, lock.get("run_id"))
+                "Another procedure works on this platform: %s of %s (run %s) holds the lock on %s. Wait for it, "
+                "or if it is "
+                "known to be dead add -e circonus_lock_break=%s."
+                % (lock.get("procedure"), lock.get("owner"), lock.get("run_id"), host, lock.get("run_id"))
             )
             return {"refusal": text, "break": None}
         return {"refusal": None, "break": None}
@@ -205,14 +214,15 @@ class Situation:
     def alerting(self, site: str, name: str) -> list:
         """Hosts of a site on which an alerting role runs."""
         return [
-            host for host in local_machines(self.sites, site, name)
-            if unit_active(self.probes, host, self.units[name])
+            host for host in local_machines(self.sites, site, name) if unit_active(self.probes, host, self.units[name])
         ]
 
     def holds_client_address(self, host: str) -> bool:
         """The address that clients follow is on an interface of this host."""
         found = (self.probes.get(host) or {}).get("addresses") or []
-        return bool(self.client_address) and any(entry.get("address", "").split("/")[0] == self.client_address for entry in found)
+        return bool(self.client_address) and any(
+            entry.get("address", "").split("/")[0] == self.client_address for entry in found
+        )
 
     def picture(self) -> dict:
         """The two sites for the report."""
@@ -237,7 +247,13 @@ class Situation:
             facts = db(self.probes, host)
             state = "unknown"
             if facts:
-                state = "primary" if is_primary(self.probes, host) else "standby" if is_standby(self.probes, host) else "down"
+                state = (
+                    "primary"
+                    if is_primary(self.probes, host)
+                    else "standby"
+                    if is_standby(self.probes, host)
+                    else "down"
+                )
         alerting = None
         mine = [name for name in ALERTING_ROLES if name in roles_of(self.sites, host)]
         if mine:
@@ -270,40 +286,72 @@ def candidate_problem(situation: Situation, primary: str, candidate: str, params
     probes = situation.probes
     mine, theirs = db(probes, candidate), db(probes, primary)
     if not mine.get("running"):
-        return "The database on %s is not running; it must stream from %s before it can take over. Start it, or run web_db_rejoin.yml." % (candidate, primary)
+        return (
+            "The database on %s is not running; it must stream from %s before it can take over. Start it, or run "
+            "web_db_rejoin.yml." % (candidate, primary)
+        )
     if mine.get("in_recovery") is not True:
         return "%s is not a standby; expected it to replay from %s." % (candidate, primary)
-    if mine.get("system_identifier") and theirs.get("system_identifier") and str(mine["system_identifier"]) != str(theirs["system_identifier"]):
+    if (
+        mine.get("system_identifier")
+        and theirs.get("system_identifier")
+        and str(mine["system_identifier"]) != str(theirs["system_identifier"])
+    ):
         return "%s holds another database (system identifier %s) than %s (%s). Run web_db_rejoin.yml." % (
-            candidate, mine["system_identifier"], primary, theirs["system_identifier"])
+            candidate,
+            mine["system_identifier"],
+            primary,
+            theirs["system_identifier"],
+        )
     if mine.get("timeline") != theirs.get("timeline"):
         return "%s is on timeline %s, %s on timeline %s: it does not follow the primary. Run web_db_rejoin.yml." % (
-            candidate, mine.get("timeline"), primary, theirs.get("timeline"))
+            candidate,
+            mine.get("timeline"),
+            primary,
+            theirs.get("timeline"),
+        )
     row = situation.replica_row(primary, candidate)
     if not row or row.get("state") != "streaming":
-        return "%s is not attached to %s (state %s, expected streaming). Repair the replication, or run web_db_rejoin.yml." % (
-            candidate, primary, (row or {}).get("state") or "none")
+        return (
+            "%s is not attached to %s (state %s, expected streaming). Repair the replication, or run web_db_rejoin.yml."
+            % (candidate, primary, (row or {}).get("state") or "none")
+        )
     receiver = mine.get("receiver") or {}
     if receiver.get("status") != "streaming":
-        return "%s does not receive from %s (receiver %s, expected streaming)." % (candidate, primary, receiver.get("status") or "none")
+        return "%s does not receive from %s (receiver %s, expected streaming)." % (
+            candidate,
+            primary,
+            receiver.get("status") or "none",
+        )
     limit = int(params["web_db_failover_max_lag_bytes"])
     lag = row.get("lag_bytes")
     if lag is None or int(lag) > limit:
         found = "an unknown amount" if lag is None else human(lag)
         return "web_db on %s replays %s behind %s (limit %s). Wait, or raise web_db_failover_max_lag_bytes." % (
-            candidate, found, primary, human(limit))
+            candidate,
+            found,
+            primary,
+            human(limit),
+        )
     return None
 
 
 def transaction_problem(situation: Situation, primary: str, params: dict) -> str | None:
     """A transaction on the primary that is older than the limit."""
     limit = float(params["web_db_failover_max_transaction_s"])
-    old = [row for row in db(situation.probes, primary).get("long_transactions") or [] if float(row.get("age_s") or 0) > limit]
+    old = [
+        row
+        for row in db(situation.probes, primary).get("long_transactions") or []
+        if float(row.get("age_s") or 0) > limit
+    ]
     if not old:
         return None
     worst = max(old, key=lambda row: float(row["age_s"]))
-    return "A transaction on %s has been open for %.0f s (pid %s, user %s; limit %.0f s) and would be cut off. End it, or raise web_db_failover_max_transaction_s." % (
-        primary, float(worst["age_s"]), worst.get("pid"), worst.get("user"), limit)
+    return (
+        "A transaction on %s has been open for %.0f s (pid %s, user %s; limit %.0f s) and would be cut off. End "
+        "it, or raise web_db_failover_max_transaction_s."
+        % (primary, float(worst["age_s"]), worst.get("pid"), worst.get("user"), limit)
+    )
 
 
 def disk_problem(situation: Situation, hosts: list, params: dict) -> str | None:
@@ -312,8 +360,10 @@ def disk_problem(situation: Situation, hosts: list, params: dict) -> str | None:
     for host in hosts:
         free = db(situation.probes, host).get("free_bytes")
         if free is not None and int(free) < limit:
-            return "%s has %s free in its database directory (limit %s). Make room, or lower web_db_failover_min_free_bytes." % (
-                host, human(free), human(limit))
+            return (
+                "%s has %s free in its database directory (limit %s). Make room, or lower "
+                "web_db_failover_min_free_bytes." % (host, human(free), human(limit))
+            )
     return None
 
 
@@ -354,7 +404,11 @@ def rejoin_plan(situation: Situation, primary: str) -> list:
 
 def settled_standby(situation: Situation, host: str, upstream: str) -> bool:
     """The host streams from where it should and carries no fence."""
-    return is_standby(situation.probes, host) and situation.follows(host) == upstream and not fence_of(situation.probes, host)
+    return (
+        is_standby(situation.probes, host)
+        and situation.follows(host) == upstream
+        and not fence_of(situation.probes, host)
+    )
 
 
 def dependents(situation: Situation, edition: str) -> list:
@@ -394,7 +448,9 @@ def edition_of(sites: dict, wanted: str | None) -> str:
     return "later" if any("active_datacenter" in site["raw"] for site in sites.values()) else "2019"
 
 
-def datacenter_verdict(sites: dict, flipped: dict, known: dict, probes: dict, params: dict, run: dict, units: dict, findings: list) -> dict:
+def datacenter_verdict(
+    sites: dict, flipped: dict, known: dict, probes: dict, params: dict, run: dict, units: dict, findings: list
+) -> dict:
     """Decide about a failover to ``params["datacenter_failover_to"]``.
 
     ``flipped``: {site: raw} as the files must be afterwards. ``known``: {site: digests} of every version that a step of
@@ -404,14 +460,22 @@ def datacenter_verdict(sites: dict, flipped: dict, known: dict, probes: dict, pa
     if target not in sites:
         return refuse("datacenter_failover_to must be one of %s, found %s." % (", ".join(sorted(sites)), target))
     if len(sites) != 2:
-        return refuse("A datacenter failover needs two sites, found %d in the inventory. For one site use web_db_failover.yml." % len(sites))
+        return refuse(
+            "A datacenter failover needs two sites, found %d in the inventory. For one site use web_db_failover.yml."
+            % len(sites)
+        )
     if params.get("circonus_confirm") != target:
         return refuse(
-            "circonus_confirm must name the site that takes over (%s), found %s. Nothing was changed." % (target, params.get("circonus_confirm") or "nothing"))
+            "circonus_confirm must name the site that takes over (%s), found %s. Nothing was changed."
+            % (target, params.get("circonus_confirm") or "nothing")
+        )
     errors = [finding for finding in findings if finding["severity"] == "error"]
     if errors:
         more = " (and %d more: run site_check.yml)" % (len(errors) - 1) if len(errors) > 1 else ""
-        return refuse("site.json is not valid: %s %s: %s%s." % (errors[0]["id"], errors[0]["path"], errors[0]["message"].rstrip("."), more))
+        return refuse(
+            "site.json is not valid: %s %s: %s%s."
+            % (errors[0]["id"], errors[0]["path"], errors[0]["message"].rstrip("."), more)
+        )
     situation = Situation(sites, probes, units, params.get("circonus_client_address"))
     other = next(name for name in sites if name != target)
     base = _datacenter_facts(situation, target, other, params)
@@ -439,7 +503,9 @@ def _datacenter_facts(situation, target, other, params):
         "old_primary": old,
         "old_primary_address": address(sites, old) if old in situation.db_hosts else None,
         "edition": edition,
-        "alert_old": sorted({h for name in ALERTING_ROLES for h in local_machines(sites, other, name) if reachable(situation.probes, h)}),
+        "alert_old": sorted(
+            {h for name in ALERTING_ROLES for h in local_machines(sites, other, name) if reachable(situation.probes, h)}
+        ),
         "alert_new": sorted({h for name in ALERTING_ROLES for h in local_machines(sites, target, name)}),
         "ca_old": next(iter(local_machines(sites, other, "ca")), None),
         "ca_new": next(iter(local_machines(sites, target, "ca")), None),
@@ -455,18 +521,25 @@ def _datacenter_facts(situation, target, other, params):
 
 def _datacenter_rules(situation, flipped, known, params, run, base):
     probes, target, other = situation.probes, base["target"], base["other"]
-    candidate, old = base["candidate"], base["old_primary"]
+    candidate = base["candidate"]
     if candidate is None:
         return refuse("Site %s has no web_db host of its own, so it cannot take over." % target)
     lost = [host for host in situation.unreachable if host in situation.sites[target]["hosts"]]
     if lost:
-        return refuse("Every host of %s must be reachable to take over; no answer from %s (%s)." % (
-            target, ", ".join(lost), (probes.get(lost[0]) or {}).get("msg", "no probe")))
+        return refuse(
+            "Every host of %s must be reachable to take over; no answer from %s (%s)."
+            % (target, ", ".join(lost), (probes.get(lost[0]) or {}).get("msg", "no probe"))
+        )
     if situation.unreachable and not base["unplanned"]:
-        return refuse("A planned failover needs every host of both sites; no answer from %s. If %s is lost use datacenter_failover_mode=unplanned." % (
-            ", ".join(situation.unreachable), other))
+        return refuse(
+            "A planned failover needs every host of both sites; no answer from %s. If %s is lost use "
+            "datacenter_failover_mode=unplanned." % (", ".join(situation.unreachable), other)
+        )
     if len(situation.primaries) > 1:
-        return refuse("Two primaries: %s all accept writes. Expected exactly one. Stop the wrong one and rejoin it by web_db_rejoin.yml." % ", ".join(situation.primaries))
+        return refuse(
+            "Two primaries: %s all accept writes. Expected exactly one. Stop the wrong one and rejoin it by "
+            "web_db_rejoin.yml." % ", ".join(situation.primaries)
+        )
     lock = situation.lock(run, params.get("circonus_lock_break"))
     if lock["refusal"]:
         return refuse(lock["refusal"])
@@ -477,8 +550,10 @@ def _datacenter_rules(situation, flipped, known, params, run, base):
     if situation.primaries == [candidate]:
         return dict(more, **_after_promotion(situation, flipped, params, base))
     if situation.primaries and situation.primaries[0] in situation.sites[target]["hosts"]:
-        return refuse("%s is the primary and stands in %s already, but connect_host of that site is %s. Use web_db_failover.yml to move it." % (
-            situation.primaries[0], target, candidate))
+        return refuse(
+            "%s is the primary and stands in %s already, but connect_host of that site is %s. Use "
+            "web_db_failover.yml to move it." % (situation.primaries[0], target, candidate)
+        )
     if situation.primaries:
         return dict(more, **_before_promotion(situation, params, base))
     return dict(more, **_without_primary(situation, params, base))
@@ -493,10 +568,15 @@ def _site_problem(situation, known):
                 continue
             digest = installed.get("sha256")
             if not digest:
-                return "%s has no usable site.json (%s). Run site_distribute.yml." % (host, installed.get("error") or "missing")
+                return "%s has no usable site.json (%s). Run site_distribute.yml." % (
+                    host,
+                    installed.get("error") or "missing",
+                )
             if digest not in known[name]:
-                return "The site.json on %s differs from %s. Run site_distribute.yml (or correct the file) so that both say the same." % (
-                    host, site.get("file") or "the file of the controller")
+                return (
+                    "The site.json on %s differs from %s. Run site_distribute.yml (or correct the file) so that "
+                    "both say the same." % (host, site.get("file") or "the file of the controller")
+                )
     return None
 
 
@@ -510,7 +590,10 @@ def _witnesses(situation, active, standby):
         for host in sorted(situation.sites[site]["hosts"]):
             flag = installed_site(situation.probes, host).get("active_datacenter")
             if reachable(situation.probes, host) and flag is not None and flag is not (site == active):
-                against.append("site.json on %s says active_datacenter %s, expected %s" % (host, str(flag).lower(), str(site == active).lower()))
+                against.append(
+                    "site.json on %s says active_datacenter %s, expected %s"
+                    % (host, str(flag).lower(), str(site == active).lower())
+                )
     return against
 
 
@@ -518,11 +601,16 @@ def _before_promotion(situation, params, base):
     primary, candidate = situation.primaries[0], base["candidate"]
     against = _witnesses(situation, base["other"], base["target"])
     if against:
-        return refuse("The witnesses do not agree on the active site: the primary database is %s in %s, but %s. Nothing was changed." % (
-            primary, base["other"], "; ".join(against[:3])))
+        return refuse(
+            "The witnesses do not agree on the active site: the primary database is %s in %s, but %s. Nothing "
+            "was changed." % (primary, base["other"], "; ".join(against[:3]))
+        )
     fence = fence_of(situation.probes, primary)
     if fence:
-        return refuse("%s carries a fence marker (run %s) and still accepts writes. Look at docs/web_db.md before anything else." % (primary, fence.get("run_id")))
+        return refuse(
+            "%s carries a fence marker (run %s) and still accepts writes. Look at docs/web_db.md before anything else."
+            % (primary, fence.get("run_id"))
+        )
     problem = (
         candidate_problem(situation, primary, candidate, params)
         or transaction_problem(situation, primary, params)
@@ -534,7 +622,10 @@ def _before_promotion(situation, params, base):
         return refuse(problem)
     double = [name for name in ALERTING_ROLES if situation.alerting(base["target"], name)]
     if double:
-        return refuse("%s runs in the standby site %s already; alerts would be sent twice. Stop it there first." % (" and ".join(double), base["target"]))
+        return refuse(
+            "%s runs in the standby site %s already; alerts would be sent twice. Stop it there first."
+            % (" and ".join(double), base["target"])
+        )
     return _proceed(situation, params, base, promote=True)
 
 
@@ -542,14 +633,21 @@ def _without_primary(situation, params, base):
     probes, candidate, old = situation.probes, base["candidate"], base["old_primary"]
     mine = db(probes, candidate)
     if not is_standby(probes, candidate):
-        return refuse("No database accepts writes and %s is not a running standby (found %s); it cannot take over. Start it first." % (
-            candidate, "down" if not mine.get("running") else "another state"))
+        return refuse(
+            "No database accepts writes and %s is not a running standby (found %s); it cannot take over. Start "
+            "it first." % (candidate, "down" if not mine.get("running") else "another state")
+        )
     fence = fence_of(probes, old) if old else {}
     clean = (db(probes, old).get("control") or {}).get("state") == "shut down" if old else False
     if fence.get("candidate") == candidate and clean:
-        return _proceed(situation, params, base, promote=True, resumed="An earlier run fenced %s; this one finishes it." % old)
+        return _proceed(
+            situation, params, base, promote=True, resumed="An earlier run fenced %s; this one finishes it." % old
+        )
     if not base["unplanned"]:
-        return refuse("No database accepts writes: %s is down. Start it again, or if it is lost use datacenter_failover_mode=unplanned." % (old or "the primary"))
+        return refuse(
+            "No database accepts writes: %s is down. Start it again, or if it is lost use "
+            "datacenter_failover_mode=unplanned." % (old or "the primary")
+        )
     foreign = [host for host in situation.primaries if host != candidate]
     if foreign:
         return refuse("%s still accepts writes." % foreign[0])
@@ -569,11 +667,17 @@ def _unplanned(situation, params, base):
     accepted = params.get("datacenter_failover_accept_data_loss")
     if not fenced or loss["bytes"] > 0 or not loss["proven"]:
         if accepted is None or int(accepted) < loss["bytes"]:
-            why = "%s cannot be reached, so it cannot be proven to be stopped" % old if not fenced else "%s is down and was not shut down cleanly" % old
+            why = (
+                "%s cannot be reached, so it cannot be proven to be stopped" % old
+                if not fenced
+                else "%s is down and was not shut down cleanly" % old
+            )
             given = "" if accepted is None else ", accepted so far %s" % accepted
             return refuse(
-                "%s. Measured possible loss: %d bytes (%s)%s. To go on without that proof add -e datacenter_failover_accept_data_loss=%d." % (
-                    why, loss["bytes"], loss["text"], given, loss["bytes"]), possible_loss_bytes=loss["bytes"])
+                "%s. Measured possible loss: %d bytes (%s)%s. To go on without that proof add -e "
+                "datacenter_failover_accept_data_loss=%d." % (why, loss["bytes"], loss["text"], given, loss["bytes"]),
+                possible_loss_bytes=loss["bytes"],
+            )
     verdict = _proceed(situation, params, base, promote=True, loss=loss)
     verdict["rpo_bytes"] = loss["bytes"]
     verdict["old_fenced"] = fenced
@@ -587,9 +691,15 @@ def _better_standby(situation, base):
         if host == base["candidate"] or not is_standby(situation.probes, host):
             continue
         theirs = db(situation.probes, host)
-        if theirs.get("timeline") == mine.get("timeline") and received(theirs) > received(mine) and host in situation.sites[base["target"]]["hosts"]:
-            return "%s has received %s more than %s. Make it the connect_host of %s, or let it feed the candidate first." % (
-                host, human(received(theirs) - received(mine)), base["candidate"], base["target"])
+        if (
+            theirs.get("timeline") == mine.get("timeline")
+            and received(theirs) > received(mine)
+            and host in situation.sites[base["target"]]["hosts"]
+        ):
+            return (
+                "%s has received %s more than %s. Make it the connect_host of %s, or let it feed the candidate first."
+                % (host, human(received(theirs) - received(mine)), base["candidate"], base["target"])
+            )
     return None
 
 
@@ -628,7 +738,10 @@ def possible_loss(situation: Situation, candidate: str, old: str | None) -> dict
             ("last position seen by the guard of %s" % host, known.get("lsn")),
             ("received by %s" % host, received(facts) if is_standby(probes, host) else 0),
             ("write-ahead log found on %s" % host, (facts.get("lsn") or {}).get("wal_end") if host == old else None),
-            ("last checkpoint of %s" % host, (facts.get("control") or {}).get("checkpoint_lsn") if host == old else None),
+            (
+                "last checkpoint of %s" % host,
+                (facts.get("control") or {}).get("checkpoint_lsn") if host == old else None,
+            ),
         ):
             if parse_lsn(value) > best:
                 best, text = parse_lsn(value), source
@@ -645,7 +758,12 @@ def _target_services_problem(situation, base):
                 state = ((situation.probes.get(host) or {}).get("units") or {}).get(unit)
                 if state and state.get("load") != "not-found" and state.get("active") != "active":
                     return "%s on %s is %s, expected active: %s would take over with a broken %s. Repair it first." % (
-                        unit, host, state.get("active") or "unknown", base["target"], name)
+                        unit,
+                        host,
+                        state.get("active") or "unknown",
+                        base["target"],
+                        name,
+                    )
     return None
 
 
@@ -655,7 +773,10 @@ def _ca_problem(situation, base):
         return None
     ca = (situation.probes.get(base["ca_old"]) or {}).get("ca")
     if ca is not None and not ca.get("present"):
-        return "Expected the CA directory on %s, found none; %s could not issue certificates. Restore it, then start again." % (base["ca_old"], base["target"])
+        return (
+            "Expected the CA directory on %s, found none; %s could not issue certificates. Restore it, then "
+            "start again." % (base["ca_old"], base["target"])
+        )
     return None
 
 
@@ -665,20 +786,32 @@ def _after_promotion(situation, flipped, params, base):
     ours = row.get("candidate") == candidate
     flags = {
         installed_site(situation.probes, host).get("active_datacenter")
-        for host in situation.sites[target]["hosts"] if reachable(situation.probes, host)
+        for host in situation.sites[target]["hosts"]
+        if reachable(situation.probes, host)
     }
     if not ours and flags != {True} and flags != {None}:
-        return refuse("The witnesses do not agree: %s in %s accepts writes, but site.json there says standby and no failover of ours made it primary." % (candidate, target))
+        return refuse(
+            "The witnesses do not agree: %s in %s accepts writes, but site.json there says standby and no "
+            "failover of ours made it primary." % (candidate, target)
+        )
     open_work = unfinished(situation, flipped, params, base)
     if not open_work:
         away = [host for host in situation.sites[other]["hosts"] if not reachable(situation.probes, host)]
         reason = "%s is the active site already." % target
         remaining = []
         if away:
-            remaining = ["%s: no answer from %s; run this playbook again when it is back." % (other, ", ".join(sorted(away)))]
+            remaining = [
+                "%s: no answer from %s; run this playbook again when it is back." % (other, ", ".join(sorted(away)))
+            ]
             reason = "%s is the active site; %s cannot be brought in yet." % (target, other)
         return {"result": "nothing_to_do", "reason": reason, "plan": [], "promote": False, "remaining": remaining}
-    return _proceed(situation, params, base, promote=False, resumed="An earlier failover to %s is finished: %s." % (target, "; ".join(open_work[:4])))
+    return _proceed(
+        situation,
+        params,
+        base,
+        promote=False,
+        resumed="An earlier failover to %s is finished: %s." % (target, "; ".join(open_work[:4])),
+    )
 
 
 def unfinished(situation: Situation, flipped: dict, params: dict, base: dict) -> list:
@@ -687,7 +820,11 @@ def unfinished(situation: Situation, flipped: dict, params: dict, base: dict) ->
     work = []
     for name in situation.sites:
         digest = canonical_sha256(flipped[name])
-        stale = [h for h in situation.sites[name]["hosts"] if reachable(situation.probes, h) and installed_site(situation.probes, h).get("sha256", digest) != digest]
+        stale = [
+            h
+            for h in situation.sites[name]["hosts"]
+            if reachable(situation.probes, h) and installed_site(situation.probes, h).get("sha256", digest) != digest
+        ]
         if stale:
             work.append("site.json of %s" % ", ".join(sorted(stale)))
     if not base.get("controller_files_current", True):
@@ -696,7 +833,11 @@ def unfinished(situation: Situation, flipped: dict, params: dict, base: dict) ->
         if reachable(situation.probes, item["host"]) and not settled_standby(situation, item["host"], item["upstream"]):
             work.append("%s does not follow %s" % (item["host"], item["upstream"]))
     for name in ALERTING_ROLES:
-        missing = [h for h in local_machines(situation.sites, target, name) if unit_active(situation.probes, h, situation.units[name]) is False]
+        missing = [
+            h
+            for h in local_machines(situation.sites, target, name)
+            if unit_active(situation.probes, h, situation.units[name]) is False
+        ]
         if missing:
             work.append("%s is not running on %s" % (name, ", ".join(missing)))
         wrong = situation.alerting(other, name)
@@ -717,24 +858,41 @@ def _proceed(situation, params, base, promote, resumed=None, loss=None):
     later = base["edition"] == "later"
     away = not reachable(situation.probes, old) if old else True
     plan = ["Take the lock of the platform on %s." % ", ".join(base["lock_hosts"])]
-    copy_ca = bool(later and base["ca_old"] and base["ca_new"] and reachable(situation.probes, base["ca_old"]) and promote)
+    copy_ca = bool(
+        later and base["ca_old"] and base["ca_new"] and reachable(situation.probes, base["ca_old"]) and promote
+    )
     if copy_ca:
-        plan.append("Copy the CA from %s to %s (encrypted for %s alone)." % (base["ca_old"], base["ca_new"], base["ca_new"]))
+        plan.append(
+            "Copy the CA from %s to %s (encrypted for %s alone)." % (base["ca_old"], base["ca_new"], base["ca_new"])
+        )
     if promote and away:
-        plan.append("Promote %s without proof that %s is stopped; possible loss %s." % (candidate, old, human((loss or {}).get("bytes", 0))))
+        plan.append(
+            "Promote %s without proof that %s is stopped; possible loss %s."
+            % (candidate, old, human((loss or {}).get("bytes", 0)))
+        )
     elif promote:
-        plan.append("Arm %s, fence %s (stopped and kept from starting), promote %s when it holds the last write." % (candidate, old, candidate))
-    plan.append("Move the clients: %s." % {
-        "ip_alias": "address alias to %s" % candidate,
-        "nsupdate": "DNS record by nsupdate",
-        "command": "the given command",
-        "none": "not by this playbook",
-    }[params["circonus_clients"]])
+        plan.append(
+            "Arm %s, fence %s (stopped and kept from starting), promote %s when it holds the last write."
+            % (candidate, old, candidate)
+        )
+    plan.append(
+        "Move the clients: %s."
+        % {
+            "ip_alias": "address alias to %s" % candidate,
+            "nsupdate": "DNS record by nsupdate",
+            "command": "the given command",
+            "none": "not by this playbook",
+        }[params["circonus_clients"]]
+    )
     plan.append("Switch the active message queue (failover.pl on %s)." % candidate)
-    plan.append("Stop fault_detection and notification in %s (%s)." % (other, ", ".join(base["alert_old"]) or "unreachable"))
+    plan.append(
+        "Stop fault_detection and notification in %s (%s)." % (other, ", ".join(base["alert_old"]) or "unreachable")
+    )
     plan.append("site.json on %d hosts: %s active, %s standby." % (len(base["reachable_hosts"]), target, other))
     if later:
-        plan.append("Hooper in maintenance mode on %s in run order; it starts fault_detection and notification there." % target)
+        plan.append(
+            "Hooper in maintenance mode on %s in run order; it starts fault_detection and notification there." % target
+        )
     else:
         plan.append("Start fault_detection, then notification in %s; restart what depends on the database." % target)
     rejoin = [item for item in rejoin_plan(situation, candidate) if reachable(situation.probes, item["host"])]
@@ -747,7 +905,10 @@ def _proceed(situation, params, base, promote, resumed=None, loss=None):
     remaining = []
     absent = [host for host in situation.sites[other]["hosts"] if not reachable(situation.probes, host)]
     if absent:
-        remaining.append("%s: when %s answer again, run this playbook once more (or web_db_rejoin.yml)." % (other, ", ".join(sorted(absent))))
+        remaining.append(
+            "%s: when %s answer again, run this playbook once more (or web_db_rejoin.yml)."
+            % (other, ", ".join(sorted(absent)))
+        )
     if params["circonus_clients"] == "none":
         remaining.append("Point the clients (DNS, load balancer) to %s." % target)
     remaining.append("Ask users of the web interface to reload the page.")
@@ -772,7 +933,9 @@ def _proceed(situation, params, base, promote, resumed=None, loss=None):
 # -- failover of the database inside its site ------------------------------------------------------------------------
 
 
-def web_db_verdict(sites: dict, flipped: dict, known: dict, probes: dict, params: dict, run: dict, units: dict, findings: list) -> dict:
+def web_db_verdict(
+    sites: dict, flipped: dict, known: dict, probes: dict, params: dict, run: dict, units: dict, findings: list
+) -> dict:
     """Decide about making ``params["web_db_failover_to"]`` the primary of its site.
 
     ``flipped`` and ``known`` as in :func:`datacenter_verdict`.
@@ -780,13 +943,21 @@ def web_db_verdict(sites: dict, flipped: dict, known: dict, probes: dict, params
     candidate = params["web_db_failover_to"]
     situation = Situation(sites, probes, units, params.get("circonus_client_address"))
     if candidate not in situation.db_hosts:
-        return refuse("web_db_failover_to must be one of the database hosts (%s), found %s." % (", ".join(situation.db_hosts), candidate))
+        return refuse(
+            "web_db_failover_to must be one of the database hosts (%s), found %s."
+            % (", ".join(situation.db_hosts), candidate)
+        )
     if params.get("circonus_confirm") != candidate:
-        return refuse("circonus_confirm must name the new primary (%s), found %s. Nothing was changed." % (
-            candidate, params.get("circonus_confirm") or "nothing"))
+        return refuse(
+            "circonus_confirm must name the new primary (%s), found %s. Nothing was changed."
+            % (candidate, params.get("circonus_confirm") or "nothing")
+        )
     errors = [finding for finding in findings if finding["severity"] == "error"]
     if errors:
-        return refuse("site.json is not valid: %s %s: %s." % (errors[0]["id"], errors[0]["path"], errors[0]["message"].rstrip(".")))
+        return refuse(
+            "site.json is not valid: %s %s: %s."
+            % (errors[0]["id"], errors[0]["path"], errors[0]["message"].rstrip("."))
+        )
     old = next((host for host in situation.primaries if host != candidate), None)
     if old is None:
         fenced = [host for host in situation.db_hosts if fence_of(probes, host).get("candidate") == candidate]
@@ -813,9 +984,15 @@ def web_db_verdict(sites: dict, flipped: dict, known: dict, probes: dict, params
 def _web_db_rules(situation, flipped, known, params, run, base):
     probes, candidate, old = situation.probes, base["candidate"], base["old_primary"]
     if not reachable(probes, candidate):
-        return refuse("%s must be reachable to take over; no answer (%s)." % (candidate, (probes.get(candidate) or {}).get("msg", "no probe")))
+        return refuse(
+            "%s must be reachable to take over; no answer (%s)."
+            % (candidate, (probes.get(candidate) or {}).get("msg", "no probe"))
+        )
     if situation.unreachable and not base["unplanned"]:
-        return refuse("A planned failover needs every host; no answer from %s. If the primary is lost use web_db_failover_mode=unplanned." % ", ".join(situation.unreachable))
+        return refuse(
+            "A planned failover needs every host; no answer from %s. If the primary is lost use "
+            "web_db_failover_mode=unplanned." % ", ".join(situation.unreachable)
+        )
     if len(situation.primaries) > 1:
         return refuse("Two primaries: %s all accept writes. Expected exactly one." % ", ".join(situation.primaries))
     lock = situation.lock(run, params.get("circonus_lock_break"))
@@ -826,13 +1003,24 @@ def _web_db_rules(situation, flipped, known, params, run, base):
     if incoherent:
         return refuse(incoherent)
     if old and site_of(situation.sites, old) != base["target"]:
-        return refuse("%s is the primary and stands in %s, %s in %s. Use datacenter_failover.yml to move to another site." % (
-            old, site_of(situation.sites, old), candidate, base["target"]))
+        return refuse(
+            "%s is the primary and stands in %s, %s in %s. Use datacenter_failover.yml to move to another site."
+            % (old, site_of(situation.sites, old), candidate, base["target"])
+        )
     if situation.primaries == [candidate]:
         work = web_db_unfinished(situation, flipped, params, base)
         if not work:
             return dict(more, result="nothing_to_do", reason="%s is the primary already." % candidate, promote=False)
-        return dict(more, **_web_db_proceed(situation, params, base, False, "An earlier failover to %s is finished: %s." % (candidate, "; ".join(work[:4]))))
+        return dict(
+            more,
+            **_web_db_proceed(
+                situation,
+                params,
+                base,
+                False,
+                "An earlier failover to %s is finished: %s." % (candidate, "; ".join(work[:4])),
+            ),
+        )
     if situation.primaries:
         problem = (
             candidate_problem(situation, old, candidate, params)
@@ -846,9 +1034,15 @@ def _web_db_rules(situation, flipped, known, params, run, base):
         return refuse("No database accepts writes and %s is not a running standby; it cannot take over." % candidate)
     control = db(probes, old).get("control") or {} if old else {}
     if old and fence_of(probes, old).get("candidate") == candidate and control.get("state") == "shut down":
-        return dict(more, **_web_db_proceed(situation, params, base, True, "An earlier run fenced %s; this one finishes it." % old))
+        return dict(
+            more,
+            **_web_db_proceed(situation, params, base, True, "An earlier run fenced %s; this one finishes it." % old),
+        )
     if not base["unplanned"]:
-        return refuse("No database accepts writes: %s is down. Start it again, or if it is lost use web_db_failover_mode=unplanned." % (old or "the primary"))
+        return refuse(
+            "No database accepts writes: %s is down. Start it again, or if it is lost use "
+            "web_db_failover_mode=unplanned." % (old or "the primary")
+        )
     return dict(more, **_web_db_unplanned(situation, params, base))
 
 
@@ -863,8 +1057,11 @@ def _web_db_unplanned(situation, params, base):
     if not fenced or not loss["proven"]:
         if accepted is None or int(accepted) < loss["bytes"]:
             why = "%s cannot be proven to be stopped" % old if not fenced else "%s was not shut down cleanly" % old
-            return refuse("%s. Measured possible loss: %d bytes (%s). To go on without that proof add -e web_db_failover_accept_data_loss=%d." % (
-                why, loss["bytes"], loss["text"], loss["bytes"]), possible_loss_bytes=loss["bytes"])
+            return refuse(
+                "%s. Measured possible loss: %d bytes (%s). To go on without that proof add -e "
+                "web_db_failover_accept_data_loss=%d." % (why, loss["bytes"], loss["text"], loss["bytes"]),
+                possible_loss_bytes=loss["bytes"],
+            )
     verdict = _web_db_proceed(situation, params, base, True)
     verdict["rpo_bytes"] = loss["bytes"]
     return verdict
@@ -877,7 +1074,10 @@ def _web_db_proceed(situation, params, base, promote, resumed=None):
     if promote and away:
         plan.append("Promote %s without proof that %s is stopped." % (candidate, old))
     elif promote:
-        plan.append("Arm %s, fence %s (stopped and kept from starting), promote %s when it holds the last write." % (candidate, old, candidate))
+        plan.append(
+            "Arm %s, fence %s (stopped and kept from starting), promote %s when it holds the last write."
+            % (candidate, old, candidate)
+        )
     plan.append("Move the clients (%s)." % params["circonus_clients"])
     plan.append("site.json on %d hosts: web_db.master is %s." % (len(base["reachable_hosts"]), candidate))
     rejoin = [item for item in rejoin_plan(situation, candidate) if reachable(situation.probes, item["host"])]
@@ -887,7 +1087,11 @@ def _web_db_proceed(situation, params, base, promote, resumed=None):
     plan.append("Hooper in maintenance mode on the hosts of %s in run order." % base["target"])
     plan.append("Restart what depends on the database (edition %s)." % base["edition"])
     plan.append("Probe everything again and prove the result.")
-    remaining = ["%s: no answer; rejoin it by web_db_rejoin.yml." % host for host in situation.unreachable if host in situation.db_hosts]
+    remaining = [
+        "%s: no answer; rejoin it by web_db_rejoin.yml." % host
+        for host in situation.unreachable
+        if host in situation.db_hosts
+    ]
     return {
         "result": "proceed",
         "reason": resumed or "%s takes over from %s." % (candidate, old),
@@ -909,7 +1113,11 @@ def web_db_unfinished(situation: Situation, flipped: dict, params: dict, base: d
     work = []
     for name in situation.sites:
         digest = canonical_sha256(flipped[name])
-        stale = [h for h in situation.sites[name]["hosts"] if reachable(situation.probes, h) and installed_site(situation.probes, h).get("sha256") != digest]
+        stale = [
+            h
+            for h in situation.sites[name]["hosts"]
+            if reachable(situation.probes, h) and installed_site(situation.probes, h).get("sha256") != digest
+        ]
         if stale:
             work.append("site.json of %s" % ", ".join(sorted(stale)))
     for item in rejoin_plan(situation, candidate):
@@ -926,10 +1134,15 @@ def rejoin_verdict(sites: dict, probes: dict, params: dict, run: dict, units: di
     host = params["web_db_rejoin_host"]
     situation = Situation(sites, probes, units)
     if host not in situation.db_hosts:
-        return refuse("web_db_rejoin_host must be one of the database hosts (%s), found %s." % (", ".join(situation.db_hosts), host))
+        return refuse(
+            "web_db_rejoin_host must be one of the database hosts (%s), found %s."
+            % (", ".join(situation.db_hosts), host)
+        )
     if params.get("circonus_confirm") != host:
-        return refuse("circonus_confirm must name the host that becomes a standby (%s), found %s. Nothing was changed." % (
-            host, params.get("circonus_confirm") or "nothing"))
+        return refuse(
+            "circonus_confirm must name the host that becomes a standby (%s), found %s. Nothing was changed."
+            % (host, params.get("circonus_confirm") or "nothing")
+        )
     if not reachable(probes, host):
         return refuse("%s cannot be reached (%s)." % (host, (probes.get(host) or {}).get("msg", "no probe")))
     others = [name for name in situation.primaries if name != host]
@@ -938,25 +1151,41 @@ def rejoin_verdict(sites: dict, probes: dict, params: dict, run: dict, units: di
     primary = others[0]
     mine, theirs = db(probes, host), db(probes, primary)
     if is_primary(probes, host) and int(mine.get("timeline") or 0) >= int(theirs.get("timeline") or 0):
-        return refuse("%s accepts writes on timeline %s, %s on timeline %s: it cannot be told which one is right. Stop the wrong one first." % (
-            host, mine.get("timeline"), primary, theirs.get("timeline")))
+        return refuse(
+            "%s accepts writes on timeline %s, %s on timeline %s: it cannot be told which one is right. Stop the "
+            "wrong one first." % (host, mine.get("timeline"), primary, theirs.get("timeline"))
+        )
     lock = situation.lock(run, params.get("circonus_lock_break"))
     if lock["refusal"]:
         return refuse(lock["refusal"])
     items = [item for item in rejoin_plan(situation, primary) if item["host"] == host]
     base = {
-        "candidate": primary, "target": site_of(sites, primary), "lock_hosts": lock_hosts(situation), "lock_break": lock["break"],
-        "rejoin": items, "picture": situation.picture(), "warnings": [], "remaining": [],
+        "candidate": primary,
+        "target": site_of(sites, primary),
+        "lock_hosts": lock_hosts(situation),
+        "lock_break": lock["break"],
+        "rejoin": items,
+        "picture": situation.picture(),
+        "warnings": [],
+        "remaining": [],
     }
     if settled_standby(situation, host, items[0]["upstream"]):
-        return dict(base, result="nothing_to_do", reason="%s follows %s already." % (host, items[0]["upstream"]), plan=[])
+        return dict(
+            base, result="nothing_to_do", reason="%s follows %s already." % (host, items[0]["upstream"]), plan=[]
+        )
     plan = [
         "Take the lock of the platform on %s." % ", ".join(base["lock_hosts"]),
-        "%s becomes a standby of %s; when it holds writes of its own its data directory is set aside first." % (host, items[0]["upstream"]),
+        "%s becomes a standby of %s; when it holds writes of its own its data directory is set aside first."
+        % (host, items[0]["upstream"]),
         "Probe everything again and prove the result.",
     ]
-    return dict(base, result="proceed", reason="%s becomes a standby of %s." % (host, items[0]["upstream"]), plan=plan,
-                done="%s follows %s." % (host, items[0]["upstream"]))
+    return dict(
+        base,
+        result="proceed",
+        reason="%s becomes a standby of %s." % (host, items[0]["upstream"]),
+        plan=plan,
+        done="%s follows %s." % (host, items[0]["upstream"]),
+    )
 
 
 def web_db_proof(sites: dict, flipped: dict, probes: dict, params: dict, units: dict, base: dict) -> dict:
@@ -964,7 +1193,9 @@ def web_db_proof(sites: dict, flipped: dict, probes: dict, params: dict, units: 
     situation = Situation(sites, probes, units, params.get("circonus_client_address"))
     problems = []
     if situation.primaries != [base["candidate"]]:
-        problems.append("expected %s as the only primary, found %s" % (base["candidate"], ", ".join(situation.primaries) or "none"))
+        problems.append(
+            "expected %s as the only primary, found %s" % (base["candidate"], ", ".join(situation.primaries) or "none")
+        )
     if "web_db_rejoin_host" in params:
         for item in base["rejoin"]:
             if not settled_standby(situation, item["host"], item["upstream"]):
@@ -975,11 +1206,13 @@ def web_db_proof(sites: dict, flipped: dict, probes: dict, params: dict, units: 
 
 
 def datacenter_proof(sites: dict, flipped: dict, probes: dict, params: dict, units: dict, base: dict) -> dict:
-    """The verdict after the last step: ``result`` proceed (all proven) or refused with what is wrong, and the picture."""
+    """What is wrong after the last step (an empty list when all is proven), and the picture."""
     situation = Situation(sites, probes, units, params.get("circonus_client_address"))
     problems = []
     if situation.primaries != [base["candidate"]]:
-        problems.append("expected %s as the only primary, found %s" % (base["candidate"], ", ".join(situation.primaries) or "none"))
+        problems.append(
+            "expected %s as the only primary, found %s" % (base["candidate"], ", ".join(situation.primaries) or "none")
+        )
     problems += unfinished(situation, flipped, params, dict(base, controller_files_current=True))
     picture = situation.picture()
     return {"problems": problems, "picture": picture}

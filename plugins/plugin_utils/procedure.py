@@ -5,6 +5,7 @@
 The journal is a file of one JSON object per line, appended while the procedure runs, so that a killed controller leaves
 everything that happened until then. It explains a run; what a step has to do is always asked of the platform itself.
 """
+
 from __future__ import annotations
 
 import datetime
@@ -120,7 +121,7 @@ def check_parameters(meta: dict, procedure: str, given: dict) -> tuple[dict, lis
 
 def _first_sentence(text) -> str:
     text = " ".join(text) if isinstance(text, list) else str(text or "see the documentation")
-    return " ".join(text.split()).split(". ")[0].rstrip(".") + "."
+    return " ".join(text.split()).split(". ", maxsplit=1)[0].rstrip(".") + "."
 
 
 def _convert(name, spec, value):

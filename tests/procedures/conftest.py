@@ -1,6 +1,7 @@
 # Copyright: circonus.inside contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Front door tests: playbooks on the lab's containers, looked at with a client's own eyes (SQL, HTTP, files)."""
+
 from __future__ import annotations
 
 import json
@@ -43,7 +44,12 @@ class Run:
         return (self.report or {}).get("result")
 
     def __repr__(self):
-        return "<rc=%s result=%s reason=%s>\n%s" % (self.rc, self.result, (self.report or {}).get("reason"), self.output[-6000:])
+        return "<rc=%s result=%s reason=%s>\n%s" % (
+            self.rc,
+            self.result,
+            (self.report or {}).get("reason"),
+            self.output[-6000:],
+        )
 
 
 class Lab:
@@ -56,14 +62,16 @@ class Lab:
         exports = self.cli("env").stdout
         for line in exports.splitlines():
             if line.startswith("export "):
-                name, _sep, value = line[len("export "):].partition("=")
+                name, _sep, value = line[len("export ") :].partition("=")
                 self.env[name] = value.strip().strip("'\"")
 
     # -- the lab's own command
 
     def cli(self, *args, check=True, **kwargs):
         """Run ``molecule/lab/lab ARGS``."""
-        process = subprocess.run([*LAB, *args], env=self.env, cwd=ROOT, capture_output=True, text=True, **kwargs)
+        process = subprocess.run(
+            [*LAB, *args], env=self.env, cwd=ROOT, capture_output=True, text=True, check=False, **kwargs
+        )
         if check and process.returncode:
             raise AssertionError("lab %s: %s%s" % (" ".join(args), process.stdout, process.stderr))
         return process
@@ -71,7 +79,12 @@ class Lab:
     def on(self, host, *argv, check=True):
         """Run a command on a host, not through SSH but beside it, as an observer."""
         process = subprocess.run(
-            ["podman", "exec", "-i", "%s-%s" % (self.project, host), *argv], env=self.env, capture_output=True, text=True)
+            ["podman", "exec", "-i", "%s-%s" % (self.project, host), *argv],
+            env=self.env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if check and process.returncode:
             raise AssertionError("%s on %s: %s%s" % (" ".join(argv), host, process.stdout, process.stderr))
         return process
@@ -86,11 +99,23 @@ class Lab:
 
     def start(self, playbook, *options, **extra):
         """Start a playbook in a process group of its own."""
-        command = [self.env.get("ANSIBLE_PLAYBOOK", str(ROOT / ".venv/bin/ansible-playbook")), str(ROOT / "playbooks" / (playbook + ".yml")), *options]
+        command = [
+            self.env.get("ANSIBLE_PLAYBOOK", str(ROOT / ".venv/bin/ansible-playbook")),
+            str(ROOT / "playbooks" / (playbook + ".yml")),
+            *options,
+        ]
         extra = dict({"circonus_report_dir": str(self.reports)}, **extra)
         command += ["-e", json.dumps(extra)]
         return subprocess.Popen(
-            command, cwd=ROOT, env=self.env, text=True, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+            command,
+            cwd=ROOT,
+            env=self.env,
+            text=True,
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+        )
 
     def play(self, playbook, *options, timeout=600, **extra):
         """Run a playbook to its end."""
@@ -116,7 +141,9 @@ class Lab:
 
     def failover(self, to, *options, **extra):
         """datacenter_failover.yml with the confirmation typed."""
-        return self.play("datacenter_failover", *options, **dict({"datacenter_failover_to": to, "circonus_confirm": to}, **extra))
+        return self.play(
+            "datacenter_failover", *options, **dict({"datacenter_failover_to": to, "circonus_confirm": to}, **extra)
+        )
 
     def rejoin(self, host, **extra):
         """web_db_rejoin.yml with the confirmation typed."""
@@ -127,7 +154,19 @@ class Lab:
     def sql(self, host, query, check=True, database="postgres"):
         """One value from the database of a host, over its local socket; None when the server does not answer."""
         process = self.on(
-            host, "runuser", "-u", "postgres", "--", "/opt/pgsql/bin/psql", "-XAtq", "-d", database, "-c", query, check=False)
+            host,
+            "runuser",
+            "-u",
+            "postgres",
+            "--",
+            "/opt/pgsql/bin/psql",
+            "-XAtq",
+            "-d",
+            database,
+            "-c",
+            query,
+            check=False,
+        )
         if process.returncode:
             if check:
                 raise AssertionError("%s on %s: %s" % (query, host, process.stderr))
@@ -150,13 +189,15 @@ class Lab:
     def active_units(self, host, *units):
         """Which of the units run."""
         output = self.on(host, "systemctl", "is-active", *units, check=False).stdout.split()
-        return [unit for unit, state in zip(units, output) if state == "active"]
+        return [unit for unit, state in zip(units, output, strict=False) if state == "active"]
 
     def alerting(self):
         """Host and unit of every alerting service that runs."""
         found = []
         for site in ("east", "west"):
-            found += [("%s-app1" % site, unit) for unit in self.active_units("%s-app1" % site, "circonus-fault-detection")]
+            found += [
+                ("%s-app1" % site, unit) for unit in self.active_units("%s-app1" % site, "circonus-fault-detection")
+            ]
             found += [("%s-app2" % site, unit) for unit in self.active_units("%s-app2" % site, "circonus-bert")]
         return found
 
@@ -173,7 +214,9 @@ class Lab:
         """{upstream: sorted names of its streaming standbys}."""
         result = {}
         for host in DB_HOSTS:
-            names = self.sql(host, "select application_name from pg_stat_replication where state='streaming' order by 1", check=False)
+            names = self.sql(
+                host, "select application_name from pg_stat_replication where state='streaming' order by 1", check=False
+            )
             if names:
                 result[host] = [name for name in names.splitlines() if not name.startswith("circonus-")]
         return result
@@ -191,9 +234,17 @@ class Lab:
         """The platform is whole and ``site`` is its active site, seen from outside."""
         other = "west" if site == "east" else "east"
         assert self.primaries() == ["%s-app1" % site]
-        wait_until(lambda: self.streaming() == {
-            "%s-app1" % site: sorted(["%s-app3" % site, "%s-app1" % other]), "%s-app1" % other: ["%s-app3" % other]},
-            30, "three standbys streaming")
+        wait_until(
+            lambda: (
+                self.streaming()
+                == {
+                    "%s-app1" % site: sorted(["%s-app3" % site, "%s-app1" % other]),
+                    "%s-app1" % other: ["%s-app3" % other],
+                }
+            ),
+            30,
+            "three standbys streaming",
+        )
         assert "ACTIVE" in self.status_page("%s-app1" % site)
         assert "STANDBY" in self.status_page("%s-app1" % other)
         assert self.alerting() == [("%s-app1" % site, "circonus-fault-detection"), ("%s-app2" % site, "circonus-bert")]

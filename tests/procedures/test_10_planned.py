@@ -1,6 +1,7 @@
 # Copyright: circonus.inside contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A planned failover there and back under a writer."""
+
 from __future__ import annotations
 
 from conftest import wait_until
@@ -21,7 +22,9 @@ class TestPlannedFailover:
         run = lab.failover(site)
         assert run.rc == 0 and run.result == "ok", run
         before = lab.writer("report")["acknowledged"]
-        wait_until(lambda: lab.writer("report")["acknowledged"] > before + 20, 20, "the client writes to the new primary")
+        wait_until(
+            lambda: lab.writer("report")["acknowledged"] > before + 20, 20, "the client writes to the new primary"
+        )
         assert_nothing_lost(writing())
         lab.assert_settled(site)
         assert run.report["rpo_bytes"] == 0

@@ -1,6 +1,7 @@
 # Copyright: circonus.inside contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Every gate fires, says one sentence and leaves everything as it was."""
+
 from __future__ import annotations
 
 import json
@@ -16,9 +17,14 @@ def fingerprint(lab):
     state = {"primaries": lab.primaries(), "alias": lab.alias_holders(), "alerting": lab.alerting()}
     for host in DB_HOSTS:
         state[host] = lab.on(
-            host, "sh", "-c",
-            "sha256sum /opt/circonus/var/chef-solo/data_bags/service_map/site.json; ls /wdb/pgdata /var/lib/circonus-inside; "
-            "systemctl show -p MainPID -p ActiveEnterTimestampMonotonic circonus-postgres-circonus_wdb", check=False).stdout
+            host,
+            "sh",
+            "-c",
+            "sha256sum /opt/circonus/var/chef-solo/data_bags/service_map/site.json; ls /wdb/pgdata "
+            "/var/lib/circonus-inside; "
+            "systemctl show -p MainPID -p ActiveEnterTimestampMonotonic circonus-postgres-circonus_wdb",
+            check=False,
+        ).stdout
         state[host] = [line for line in state[host].splitlines() if "procedure.lock" not in line]
     return state
 
@@ -53,7 +59,10 @@ class TestRefusals:
     def test_unknown_parameter(self, lab, untouched):
         remember, check = untouched
         remember()
-        check(lab.failover("west", datacenter_failover_mod="unplanned"), ["datacenter_failover_mod", "datacenter_failover_mode"])
+        check(
+            lab.failover("west", datacenter_failover_mod="unplanned"),
+            ["datacenter_failover_mod", "datacenter_failover_mode"],
+        )
 
     def test_unknown_site(self, lab, untouched):
         remember, check = untouched
@@ -65,25 +74,58 @@ class TestRefusals:
         lab.sql("west-app1", "select pg_wal_replay_pause()")
         try:
             lab.sql("east-app1", "create table if not exists public.lag_probe(x text)", database="circonus")
-            lab.sql("east-app1", "insert into public.lag_probe select repeat('x', 1000) from generate_series(1, 3000)", database="circonus")
+            lab.sql(
+                "east-app1",
+                "insert into public.lag_probe select repeat('x', 1000) from generate_series(1, 3000)",
+                database="circonus",
+            )
             remember()
-            check(lab.failover("west", web_db_failover_max_lag_bytes=1048576), ["west-app1", "limit 1 MiB", "web_db_failover_max_lag_bytes"])
+            check(
+                lab.failover("west", web_db_failover_max_lag_bytes=1048576),
+                ["west-app1", "limit 1 MiB", "web_db_failover_max_lag_bytes"],
+            )
         finally:
             lab.sql("west-app1", "select pg_wal_replay_resume()")
 
     def test_long_transaction(self, lab, untouched):
         remember, check = untouched
         holder = subprocess.Popen(
-            ["podman", "exec", "-i", "%s-east-app1" % lab.project, "runuser", "-u", "postgres", "--", "/opt/pgsql/bin/psql", "-Xq"],
-            stdin=subprocess.PIPE, text=True, env=lab.env)
+            [
+                "podman",
+                "exec",
+                "-i",
+                "%s-east-app1" % lab.project,
+                "runuser",
+                "-u",
+                "postgres",
+                "--",
+                "/opt/pgsql/bin/psql",
+                "-Xq",
+            ],
+            stdin=subprocess.PIPE,
+            text=True,
+            env=lab.env,
+        )
         try:
             holder.stdin.write("begin; select 1;\n")
             holder.stdin.flush()
             wait_until(
-                lambda: lab.sql("east-app1", "select count(*) from pg_stat_activity where state='idle in transaction' and now()-xact_start > '3 s'") != "0",
-                20, "a transaction is open for three seconds")
+                lambda: (
+                    lab.sql(
+                        "east-app1",
+                        "select count(*) from pg_stat_activity where state='idle in transaction' and "
+                        "now()-xact_start > '3 s'",
+                    )
+                    != "0"
+                ),
+                20,
+                "a transaction is open for three seconds",
+            )
             remember()
-            check(lab.failover("west", web_db_failover_max_transaction_s=2), ["transaction", "east-app1", "web_db_failover_max_transaction_s"])
+            check(
+                lab.failover("west", web_db_failover_max_transaction_s=2),
+                ["transaction", "east-app1", "web_db_failover_max_transaction_s"],
+            )
         finally:
             holder.stdin.close()
             holder.wait(10)
@@ -91,13 +133,24 @@ class TestRefusals:
     def test_lock_held(self, lab, untouched):
         remember, check = untouched
         lock = {
-            "token": 900, "state": "held", "run_id": "20260101T000000Z-other", "procedure": "web_db_failover", "owner": "bert@elsewhere",
-            "controller": "elsewhere/00000000/77/12345", "pid": 77, "acquired": time.time(), "expires": time.time() + 600,
+            "token": 900,
+            "state": "held",
+            "run_id": "20260101T000000Z-other",
+            "procedure": "web_db_failover",
+            "owner": "bert@elsewhere",
+            "controller": "elsewhere/00000000/77/12345",
+            "pid": 77,
+            "acquired": time.time(),
+            "expires": time.time() + 600,
         }
         lab.on("east-app1", "mkdir", "-p", "/var/lib/circonus-inside")
         put = subprocess.run(
             ["podman", "exec", "-i", "%s-east-app1" % lab.project, "tee", "/var/lib/circonus-inside/procedure.lock"],
-            input=json.dumps(lock), text=True, env=lab.env, capture_output=True)
+            input=json.dumps(lock),
+            text=True,
+            env=lab.env,
+            capture_output=True,
+        )
         assert put.returncode == 0, put
         try:
             remember()

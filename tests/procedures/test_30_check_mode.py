@@ -1,6 +1,7 @@
 # Copyright: circonus.inside contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """``--check`` of every playbook changes nothing anywhere."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -29,9 +30,12 @@ def playbooks():
 def snapshot(lab):
     """Files (name, size, digest of content and mode), write position and start times of processes."""
     script = (
-        "find %s -xdev -regextype posix-extended -regex '.*/(%s)' -prune -o -type f -printf '%%p %%m %%u %%s ' -exec sha256sum {} + 2>/dev/null | sort;"
-        "systemctl list-units 'circonus-*' --no-legend --plain | awk '{print $1}' | xargs -n1 systemctl show -p Id -p MainPID -p ActiveEnterTimestampMonotonic;"
-        "ip -o -4 addr | awk '{print $2, $4}'" % (TREES, PRUNE))
+        "find %s -xdev -regextype posix-extended -regex '.*/(%s)' -prune -o -type f -printf '%%p %%m %%u %%s ' "
+        "-exec sha256sum {} + 2>/dev/null | sort;"
+        "systemctl list-units 'circonus-*' --no-legend --plain | awk '{print $1}' | xargs -n1 systemctl show -p "
+        "Id -p MainPID -p ActiveEnterTimestampMonotonic;"
+        "ip -o -4 addr | awk '{print $2, $4}'" % (TREES, PRUNE)
+    )
     state = {host: lab.on(host, "sh", "-c", script, check=False).stdout.splitlines() for host in HOSTS}
     state["lsn"] = {host: lab.lsn(host) for host in lab.primaries()}
     return state

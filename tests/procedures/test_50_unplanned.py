@@ -1,6 +1,7 @@
 # Copyright: circonus.inside contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The active site is killed, frozen, cut off; it comes back and must accept no write."""
+
 from __future__ import annotations
 
 import re
@@ -47,7 +48,9 @@ class TestUnplanned:
         assert offer, refused.report["reason"]
         assert lab.sql(new, "select pg_is_in_recovery()") == "t", "a refusal must not promote"
 
-        run = lab.failover(target, datacenter_failover_mode="unplanned", datacenter_failover_accept_data_loss=int(offer.group(1)))
+        run = lab.failover(
+            target, datacenter_failover_mode="unplanned", datacenter_failover_accept_data_loss=int(offer.group(1))
+        )
         assert run.rc == 0 and run.result == "ok", run
         assert lab.sql(new, "select pg_is_in_recovery()") == "f"
         assert run.report["rpo_bytes"] == int(offer.group(1))
@@ -56,7 +59,11 @@ class TestUnplanned:
         lab.sql(new, "insert into public.after_failover values (1)", database="circonus")
 
         come_back(lab, lost, kind)
-        wait_until(lambda: lab.sql(old, "select pg_is_in_recovery()", check=False) != "f", 30, "the old primary accepts no write")
+        wait_until(
+            lambda: lab.sql(old, "select pg_is_in_recovery()", check=False) != "f",
+            30,
+            "the old primary accepts no write",
+        )
         assert lab.sql(old, "insert into public.after_failover values (2)", check=False, database="circonus") is None
 
         rejoined = lab.rejoin(old)
@@ -64,7 +71,11 @@ class TestUnplanned:
         again = lab.failover(target)
         assert again.rc == 0 and again.result in ("ok", "nothing_to_do"), again
         lab.assert_settled(target)
-        rows = wait_until(lambda: lab.sql(old, "select count(*) from public.after_failover", database="circonus", check=False), 20, "rows")
+        rows = wait_until(
+            lambda: lab.sql(old, "select count(*) from public.after_failover", database="circonus", check=False),
+            20,
+            "rows",
+        )
         assert int(rows) >= 1
 
 
@@ -76,12 +87,23 @@ class TestHostLostInTheMiddle:
         target = "west" if site == "east" else "east"
         # Hooper of the second stage waits, so there is a middle to freeze a host in.
         slow = "%s-app2" % target
-        lab.on(slow, "sh", "-c", "mkdir -p /opt/circonus/var/hooper-standin && echo 25 > /opt/circonus/var/hooper-standin/slow")
+        lab.on(
+            slow,
+            "sh",
+            "-c",
+            "mkdir -p /opt/circonus/var/hooper-standin && echo 25 > /opt/circonus/var/hooper-standin/slow",
+        )
         lab.on("%s-store1" % target, "sh", "-c", "rm -f /var/log/chef/circonus-hooper.log")
-        process = lab.start("datacenter_failover", datacenter_failover_to=target, circonus_confirm=target, circonus_report_dir=str(lab.reports))
+        process = lab.start(
+            "datacenter_failover",
+            datacenter_failover_to=target,
+            circonus_confirm=target,
+            circonus_report_dir=str(lab.reports),
+        )
         try:
             wait_until(
-                lambda: "run-hooper" in lab.on(slow, "ps", "-eo", "args").stdout, 180, "Hooper runs on %s" % slow)
+                lambda: "run-hooper" in lab.on(slow, "ps", "-eo", "args").stdout, 180, "Hooper runs on %s" % slow
+            )
             lab.cli("host", "pause", slow)
             output, _none = process.communicate(timeout=300)
         finally:
@@ -90,9 +112,13 @@ class TestHostLostInTheMiddle:
         report = lab.report_of("datacenter_failover")
         assert process.returncode != 0, output
         assert report["result"] == "failed" and slow in report["reason"], report["reason"]
-        ran = lab.on("%s-store1" % target, "test", "-e", "/var/log/chef/circonus-hooper.log", check=False).returncode == 0
+        ran = (
+            lab.on("%s-store1" % target, "test", "-e", "/var/log/chef/circonus-hooper.log", check=False).returncode == 0
+        )
         assert not ran, "a host of a later stage was touched"
-        wait_until(lambda: "run-hooper" not in lab.on(slow, "ps", "-eo", "args").stdout, 60, "the frozen Hooper run has ended")
+        wait_until(
+            lambda: "run-hooper" not in lab.on(slow, "ps", "-eo", "args").stdout, 60, "the frozen Hooper run has ended"
+        )
         run = lab.failover(target)
         assert run.rc == 0 and run.result == "ok", run
         lab.assert_settled(target)

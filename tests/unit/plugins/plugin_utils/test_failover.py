@@ -1,6 +1,7 @@
 # Copyright: circonus.inside contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Decisions of the failovers, on answers as the hosts of the lab give them."""
+
 from __future__ import annotations
 
 import copy
@@ -21,9 +22,14 @@ UNITS = {
 }
 UPSTREAMS = {"east-app1": None, "east-app3": "east-app1", "west-app1": "east-app1", "west-app3": "west-app1"}
 PARAMS = {
-    "datacenter_failover_to": "west", "circonus_confirm": "west", "datacenter_failover_mode": "planned", "circonus_clients": "ip_alias",
-    "circonus_client_address": "10.89.103.200/24", "web_db_failover_max_lag_bytes": 16 * 1024 * 1024,
-    "web_db_failover_max_transaction_s": 60, "web_db_failover_min_free_bytes": 1024,
+    "datacenter_failover_to": "west",
+    "circonus_confirm": "west",
+    "datacenter_failover_mode": "planned",
+    "circonus_clients": "ip_alias",
+    "circonus_client_address": "10.89.103.200/24",
+    "web_db_failover_max_lag_bytes": 16 * 1024 * 1024,
+    "web_db_failover_max_transaction_s": 60,
+    "web_db_failover_min_free_bytes": 1024,
 }
 RUN = {"run_id": "now", "controller": "ops/00000000/1/1", "forks": 10}
 
@@ -32,8 +38,11 @@ def make_sites():
     """The lab's two sites."""
     raw = {name: json.loads((LAB / ("site.%s.json" % name)).read_text()) for name in ("east", "west")}
     return {
-        name: {"raw": raw[name], "file": "site.%s.json" % name, "hosts": ["%s-%s" % (name, host) for host in (
-            "app1", "app2", "app3", "store1", "store2", "store3")]}
+        name: {
+            "raw": raw[name],
+            "file": "site.%s.json" % name,
+            "hosts": ["%s-%s" % (name, host) for host in ("app1", "app2", "app3", "store1", "store2", "store3")],
+        }
         for name in raw
     }
 
@@ -53,7 +62,12 @@ class Platform:
         self.active = active
         other = "west" if active == "east" else "east"
         self.probes = {}
-        upstream = {"%s-app1" % active: None, "%s-app3" % active: "%s-app1" % active, "%s-app1" % other: "%s-app1" % active, "%s-app3" % other: "%s-app1" % other}
+        upstream = {
+            "%s-app1" % active: None,
+            "%s-app3" % active: "%s-app1" % active,
+            "%s-app1" % other: "%s-app1" % active,
+            "%s-app3" % other: "%s-app1" % other,
+        }
         for site in self.sites:
             for host in self.sites[site]["hosts"]:
                 self.probes[host] = self.answer(site, host, upstream)
@@ -64,22 +78,37 @@ class Platform:
         roles = failover.roles_of(self.sites, host)
         file = self.versions[self.active][site]
         probe = {
-            "reachable": True, "clock": 1000.0, "lock": {}, "addresses": [], "ca": {"present": True, "initialised": True},
+            "reachable": True,
+            "clock": 1000.0,
+            "lock": {},
+            "addresses": [],
+            "ca": {"present": True, "initialised": True},
             "site": {"sha256": canonical_sha256(file), "active_datacenter": file["active_datacenter"]},
             "status": {"state": "ACTIVE" if site == self.active else "STANDBY"},
-            "units": {name: unit(role not in failover.ALERTING_ROLES or site == self.active)
-                      for role, names in UNITS.items() if role in roles for name in names},
+            "units": {
+                name: unit(role not in failover.ALERTING_ROLES or site == self.active)
+                for role, names in UNITS.items()
+                if role in roles
+                for name in names
+            },
             "web_db": {},
         }
         if host in upstream:
             above = upstream[host]
             followers = [name for name, up in upstream.items() if up == host]
             probe["web_db"] = {
-                "running": True, "in_recovery": above is not None, "timeline": 3, "system_identifier": "77", "free_bytes": 10 ** 9,
+                "running": True,
+                "in_recovery": above is not None,
+                "timeline": 3,
+                "system_identifier": "77",
+                "free_bytes": 10**9,
                 "lsn": {"receive": "0/5000000" if above else None, "replay": "0/5000000" if above else None},
                 "receiver": {"status": "streaming", "upstream": failover.address(self.sites, above)} if above else {},
                 "replicas": [{"application_name": name, "state": "streaming", "lag_bytes": 0} for name in followers],
-                "long_transactions": [], "control": {"state": "in production"}, "fence": None, "last_fence_row": None,
+                "long_transactions": [],
+                "control": {"state": "in production"},
+                "fence": None,
+                "last_fence_row": None,
             }
             if above is None:
                 probe["addresses"] = [{"interface": "svc0", "address": "10.89.103.200/24"}]
@@ -103,7 +132,9 @@ class Platform:
         values = dict(self.params, **params)
         target = values["datacenter_failover_to"]
         flipped = self.versions.get(target) or self.versions["east"]
-        return failover.datacenter_verdict(self.sites, flipped, self.known(), self.probes, values, RUN, UNITS, list(findings))
+        return failover.datacenter_verdict(
+            self.sites, flipped, self.known(), self.probes, values, RUN, UNITS, list(findings)
+        )
 
 
 @pytest.fixture
@@ -126,10 +157,18 @@ class TestDatacenterVerdictPlanned:
     def test_healthy_platform_proceeds(self, platform):
         verdict = platform.decide()
         assert verdict["result"] == "proceed", verdict
-        assert (verdict["candidate"], verdict["old_primary"], verdict["promote"], verdict["switch"]) == ("west-app1", "east-app1", True, "together")
+        assert (verdict["candidate"], verdict["old_primary"], verdict["promote"], verdict["switch"]) == (
+            "west-app1",
+            "east-app1",
+            True,
+            "together",
+        )
         assert verdict["lock_hosts"] == sorted(verdict["lock_hosts"])
         assert [(i["host"], i["upstream"]) for i in verdict["rejoin"]] == [
-            ("east-app1", "west-app1"), ("west-app3", "west-app1"), ("east-app3", "east-app1")]
+            ("east-app1", "west-app1"),
+            ("west-app3", "west-app1"),
+            ("east-app3", "east-app1"),
+        ]
 
     def test_already_active_has_nothing_to_do(self):
         verdict = Platform("west").decide(datacenter_failover_to="west", circonus_confirm="west")
@@ -149,7 +188,9 @@ class TestDatacenterVerdictPlanned:
         assert_refused(platform.decide([finding]), "M-07", "svclist.web_db.master")
 
     def test_warnings_of_the_validator_do_not_stop(self, platform):
-        assert platform.decide([{"id": "W-01", "severity": "warning", "path": "", "message": "x"}])["result"] == "proceed"
+        assert (
+            platform.decide([{"id": "W-01", "severity": "warning", "path": "", "message": "x"}])["result"] == "proceed"
+        )
 
     @pytest.mark.parametrize("host", ["east-store2", "west-app2"])
     def test_refuses_unreachable_host(self, platform, host):
@@ -198,20 +239,41 @@ class TestDatacenterVerdictPlanned:
 
     def test_refuses_held_lock(self, platform):
         platform.probes["west-app3"]["lock"] = {
-            "state": "held", "run_id": "r1", "owner": "anna@b", "controller": "b/11111111/5/6", "procedure": "x", "expires": 2000}
+            "state": "held",
+            "run_id": "r1",
+            "owner": "anna@b",
+            "controller": "b/11111111/5/6",
+            "procedure": "x",
+            "expires": 2000,
+        }
         assert_refused(platform.decide(), "anna@b", "r1", "west-app3", "circonus_lock_break=r1")
 
     def test_takes_over_an_expired_lock(self, platform):
-        platform.probes["west-app3"]["lock"] = {"state": "held", "run_id": "r1", "controller": "b/11111111/5/6", "expires": 900}
+        platform.probes["west-app3"]["lock"] = {
+            "state": "held",
+            "run_id": "r1",
+            "controller": "b/11111111/5/6",
+            "expires": 900,
+        }
         assert platform.decide()["result"] == "proceed"
 
     def test_breaks_the_lock_of_a_dead_process_of_this_machine(self, platform):
-        platform.probes["east-app1"]["lock"] = {"state": "held", "run_id": "r1", "controller": "ops/00000000/999999999/1", "expires": 2000}
+        platform.probes["east-app1"]["lock"] = {
+            "state": "held",
+            "run_id": "r1",
+            "controller": "ops/00000000/999999999/1",
+            "expires": 2000,
+        }
         verdict = platform.decide()
         assert (verdict["result"], verdict["lock_break"]) == ("proceed", "r1")
 
     def test_breaks_a_lock_that_the_operator_names(self, platform):
-        platform.probes["east-app1"]["lock"] = {"state": "held", "run_id": "r1", "controller": "b/11111111/5/6", "expires": 2000}
+        platform.probes["east-app1"]["lock"] = {
+            "state": "held",
+            "run_id": "r1",
+            "controller": "b/11111111/5/6",
+            "expires": 2000,
+        }
         assert platform.decide(circonus_lock_break="r1")["lock_break"] == "r1"
 
     def test_refuses_unknown_site_json_on_a_host(self, platform):
@@ -255,18 +317,28 @@ class TestDatacenterVerdictResume:
 
     def test_fenced_and_not_promoted(self, platform):
         platform.db("east-app1").update(
-            running=False, in_recovery=None, fence={"candidate": "west-app1", "run_id": "r0"}, control={"state": "shut down"})
+            running=False,
+            in_recovery=None,
+            fence={"candidate": "west-app1", "run_id": "r0"},
+            control={"state": "shut down"},
+        )
         verdict = platform.decide()
         assert (verdict["result"], verdict["promote"], verdict["switch"]) == ("proceed", True, "together")
 
     def test_unclean_and_fenced_is_not_a_planned_resume(self, platform):
         platform.db("east-app1").update(
-            running=False, in_recovery=None, fence={"candidate": "west-app1", "run_id": "r0"}, control={"state": "in production"})
+            running=False,
+            in_recovery=None,
+            fence={"candidate": "west-app1", "run_id": "r0"},
+            control={"state": "in production"},
+        )
         assert_refused(platform.decide(), "east-app1 is down", "unplanned")
 
     def test_promoted_and_nothing_else(self, platform):
         other = Platform("west")
-        platform.probes["west-app1"]["web_db"] = dict(other.db("west-app1"), last_fence_row={"candidate": "west-app1", "state": "fenced"})
+        platform.probes["west-app1"]["web_db"] = dict(
+            other.db("west-app1"), last_fence_row={"candidate": "west-app1", "state": "fenced"}
+        )
         platform.db("east-app1").update(running=False, in_recovery=None, fence={"candidate": "west-app1"})
         verdict = platform.decide()
         assert (verdict["result"], verdict["promote"]) == ("proceed", False)
@@ -329,11 +401,13 @@ class TestDatacenterVerdictUnplanned:
 
     def test_refuses_when_a_neighbour_has_received_more(self, lost):
         lost.db("west-app3")["lsn"] = {"receive": "0/6000000", "replay": "0/6000000"}
-        assert_refused(lost.decide(datacenter_failover_accept_data_loss=10 ** 9), "west-app3", "more than west-app1")
+        assert_refused(lost.decide(datacenter_failover_accept_data_loss=10**9), "west-app3", "more than west-app1")
 
     def test_reachable_host_with_a_crashed_database_is_fenced_first(self, platform):
         platform.params["datacenter_failover_mode"] = "unplanned"
-        platform.db("east-app1").update(running=False, in_recovery=None, control={"state": "in production", "checkpoint_lsn": "0/4000000"})
+        platform.db("east-app1").update(
+            running=False, in_recovery=None, control={"state": "in production", "checkpoint_lsn": "0/4000000"}
+        )
         verdict = platform.decide(datacenter_failover_accept_data_loss=0)
         assert (verdict["result"], verdict["switch"]) == ("proceed", "fence_then_promote")
 
@@ -345,13 +419,16 @@ class TestDatacenterVerdictUnplanned:
 class TestUpstreamOf:
     """Who follows whom."""
 
-    @pytest.mark.parametrize("host,primary,upstream", [
-        ("west-app1", "east-app1", "east-app1"),
-        ("west-app3", "east-app1", "west-app1"),
-        ("east-app3", "east-app1", "east-app1"),
-        ("east-app3", "west-app1", "east-app1"),
-        ("east-app1", "east-app3", "east-app3"),
-    ])
+    @pytest.mark.parametrize(
+        "host,primary,upstream",
+        [
+            ("west-app1", "east-app1", "east-app1"),
+            ("west-app3", "east-app1", "west-app1"),
+            ("east-app3", "east-app1", "east-app1"),
+            ("east-app3", "west-app1", "east-app1"),
+            ("east-app1", "east-app3", "east-app3"),
+        ],
+    )
     def test_local_source_in_a_standby_site(self, host, primary, upstream):
         assert failover.upstream_of(make_sites(), host, primary) == upstream
 
@@ -360,12 +437,18 @@ class TestPossibleLoss:
     """Bytes that may be missing."""
 
     def test_clean_shutdown_that_the_candidate_holds_is_proven(self, platform):
-        platform.db("east-app1").update(running=False, in_recovery=None, control={"state": "shut down", "checkpoint_lsn": "0/4FFFF88"})
-        loss = failover.possible_loss(failover.Situation(platform.sites, platform.probes, UNITS), "west-app1", "east-app1")
+        platform.db("east-app1").update(
+            running=False, in_recovery=None, control={"state": "shut down", "checkpoint_lsn": "0/4FFFF88"}
+        )
+        loss = failover.possible_loss(
+            failover.Situation(platform.sites, platform.probes, UNITS), "west-app1", "east-app1"
+        )
         assert (loss["bytes"], loss["proven"]) == (0, True)
 
     def test_other_standbys_count(self, platform):
         platform.away("east-app1")
         platform.db("east-app3")["lsn"] = {"receive": "0/5000100", "replay": "0/5000000"}
-        loss = failover.possible_loss(failover.Situation(platform.sites, platform.probes, UNITS), "west-app1", "east-app1")
+        loss = failover.possible_loss(
+            failover.Situation(platform.sites, platform.probes, UNITS), "west-app1", "east-app1"
+        )
         assert (loss["bytes"], loss["proven"]) == (256, False)
