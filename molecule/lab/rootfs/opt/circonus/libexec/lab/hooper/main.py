@@ -110,6 +110,7 @@ def self_configure(run, site):
             os.utime(NODE_CONFIG)
     else:
         run.file(NODE_CONFIG, text, 0o644)
+    finished(run, 0.0)
     return 0
 
 
@@ -153,10 +154,14 @@ def converge(run, site, facts, name, maintenance):
     if maintenance:
         run.emit("Maintenance mode: packages are left as they are")
     platform.converge(run, site, facts, name, roles)
-    seconds = time.monotonic() - started
+    finished(run, time.monotonic() - started)
+    return 0
+
+
+def finished(run, seconds):
+    """Chef's own last line; readers take the number of changed resources from it."""
     done = "would have been updated" if run.why_run else f"updated in {seconds:.1f} seconds"
     run.emit(f"Chef Client finished, {run.updated}/{run.total} resources {done}")
-    return 0
 
 
 def execute(argv, log):
