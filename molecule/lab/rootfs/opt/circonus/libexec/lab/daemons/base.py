@@ -19,7 +19,7 @@ import traceback
 CONFIG = "/opt/circonus/etc/lab-daemons.json"
 LOG_DIR = "/var/log/circonus"
 LOG_LIMIT = 50 * 1024 * 1024
-START_SECONDS = 5.0
+START_SECONDS = 10.0
 COMPLAIN_SECONDS = 10.0
 
 

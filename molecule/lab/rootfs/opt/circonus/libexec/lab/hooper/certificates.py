@@ -7,7 +7,7 @@ from hooper import database
 from hooper.site_file import WARNING
 
 SSL = "/www/etc/ssl"
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 20.0
 RENEW_SECONDS = 14 * 86400
 
 
