@@ -9,7 +9,7 @@ import time
 
 from . import LabError, image, layout, podman
 from .layout import CLIENT, DNS, Plan
-from .paths import ROOT, write
+from .paths import CACHE, ROOT, locked, write
 
 DATA_BAG = "/opt/circonus/var/chef-solo/data_bags/service_map"
 HOOPER = "/opt/circonus/bin/run-hooper"
@@ -116,6 +116,8 @@ class Lab:
         wanted = {"inventory_source": os.path.realpath(inventory), "pg": pg, "clients": clients, "edition": edition}
         existing = podman.containers(self.project)
         if existing and self.state:
+            if os.environ.get("LAB_NET"):
+                wanted["net"] = os.environ["LAB_NET"]
             for key, value in wanted.items():
                 if self.state.get(key) != value:
                     raise LabError(
@@ -137,11 +139,32 @@ class Lab:
             snapshot.take(self)
         self.say("%s after %.1f s" % ("up" if steps else "already up", time.monotonic() - started))
 
+    def enough_inotify(self):
+        """Raise a limit of the machine that some dozen systemds use up, where it is at its small default."""
+        path = "/proc/sys/fs/inotify/max_user_instances"
+        with open(path, encoding="ascii") as stream:
+            found = int(stream.read())
+        if found < 512:
+            try:
+                with open(path, "w", encoding="ascii") as stream:
+                    stream.write("1024")
+                self.say("raised fs.inotify.max_user_instances from %d to 1024 until the next boot" % found)
+            except OSError as error:
+                self.say(
+                    "fs.inotify.max_user_instances is %d and cannot be raised (%s): expect trouble" % (found, error)
+                )
+
     def begin(self, inventory, wanted, image_name):
         """Fix what this lab is made of."""
-        podman.run("ps", "-q")
-        net = layout.choose_net(self.project, {})
+        self.enough_inotify()
         self.remove_containers()
+        self.remove_networks()
+        with locked(os.path.join(CACHE, "net.lock"), "the networks"):
+            self.claim(inventory, wanted, image_name)
+
+    def claim(self, inventory, wanted, image_name):
+        """Choose networks and make them before another lab chooses."""
+        net = layout.choose_net(self.project)
         layout.copy_inventory(inventory, self.project, net)
         self.state = dict(wanted, net=net, image=image_name, ready=False)
         hosts = layout.read_inventory(self.project.inventory)
@@ -160,13 +183,14 @@ class Lab:
         ]
         layout.write_lab_variables(self.project, self.plan, wanted["clients"], wanted["edition"])
         self.project.save(self.state)
+        self.create_networks()
 
     def renew_inventory(self):
         """Make the working copy again as it was at the beginning."""
         layout.copy_inventory(self.state["inventory_source"], self.project, self.plan.net)
         layout.write_lab_variables(self.project, self.plan, self.state["clients"], self.state["edition"])
 
-    def create(self):
+    def create(self, tell=True):
         """Make what is missing, all at once; return how many things were made or started."""
         self.write_files()
         made = self.create_networks()
@@ -183,7 +207,7 @@ class Lab:
         changed = missing + stopped
         if changed:
             self.say("started %d containers in %.1f s" % (len(changed), time.monotonic() - began))
-            self.wait_booted(changed)
+            self.wait_booted(changed, tell)
             self.say("%d systems booted %.1f s after the first was created" % (len(changed), time.monotonic() - began))
         return made + len(changed) + len(paused)
 
@@ -297,7 +321,7 @@ class Lab:
             "run", "-d", *options, self.state.get("snapshots", {}).get(name) or self.state["image"], "/sbin/init"
         )
 
-    def wait_booted(self, names):
+    def wait_booted(self, names, tell=True):
         def wait(name):
             done = self.execute(
                 name, "timeout", str(BOOT_DEADLINE), "sh", "-c", WAIT_FOR_BOOT, check=False, timeout=BOOT_DEADLINE + 10
@@ -310,7 +334,7 @@ class Lab:
             return name, done.stdout.split()
 
         for name, failed in podman.parallel(wait, names, workers=16):
-            if failed:
+            if failed and tell:
                 self.say("%s: failed units: %s" % (name, ", ".join(failed)))
 
     def finish(self, guard, converge):
@@ -340,18 +364,19 @@ class Lab:
     def waves(self):
         """Return [[hosts that may run at once]], in Hooper's run order.
 
-        Within the first stage a database host waits for the one it replicates from: the primary first, then each site's
-        connect_host, then the others.
+        A database host waits for the one it replicates from: the primary, then the hosts that copy from it (each other
+        site's connect_host among them), then the rest of those sites. A later stage needs one host of the stage before
+        it to be up, not all of them, so the last database hosts run beside stages 2 to 5.
         """
         files = self.site_files()
 
         def wave(host):
             database = files[host.site].get("svclist", {}).get("web_db", {})
-            inner = 0
-            if "web_db" in host.roles:
-                master = database.get("master") or (database.get("_machlist") or [""])[0]
-                inner = 0 if host.name == master else 1 if host.name == database.get("connect_host") else 2
-            return host.order, inner
+            master = database.get("master") or (database.get("_machlist") or [""])[0]
+            source = database.get("connect_host")
+            if "web_db" not in host.roles:
+                return 2 if host.order < 6 else 3
+            return 0 if host.name == master else 1 if host.name == source or source == master else 2
 
         grouped = {}
         for host in self.platform:
@@ -467,17 +492,20 @@ class Lab:
         podman.parallel(lambda name: podman.run("rm", "-f", "-t", "0", "-v", name), chosen, workers=4)
         return len(chosen)
 
+    def remove_networks(self):
+        mine = "label=circonus-lab.project=" + self.project.name
+        networks = podman.run("network", "ls", "-q", "--filter", mine).stdout.split()
+        for network in networks:
+            podman.run("network", "rm", network)
+        return len(networks)
+
     def down(self, with_image=False):
         from . import snapshot
 
         podman.prepare()
         began = time.monotonic()
         count = self.remove_containers()
-        networks = podman.run(
-            "network", "ls", "-q", "--filter", "label=circonus-lab.project=" + self.project.name
-        ).stdout.split()
-        for network in networks:
-            podman.run("network", "rm", network)
+        networks = self.remove_networks()
         snapshot.close_connections(self)
         snapshot.remove(self.project)
         shutil.rmtree(self.project.directory, ignore_errors=True)
@@ -487,7 +515,7 @@ class Lab:
             shutil.rmtree(image.IMAGE_CACHE, ignore_errors=True)
         self.say(
             "lab %s: removed %d containers and %d networks in %.1f s"
-            % (self.project.name, count, len(networks), time.monotonic() - began)
+            % (self.project.name, count, networks, time.monotonic() - began)
         )
 
     # -- status ------------------------------------------------------------------------------------------------------

@@ -191,16 +191,9 @@ def leg_name(site):
     return "s-%s" % site[:13]
 
 
-def choose_net(project, state):
-    """Return LAB_NET: from the environment, from the running lab, 10.89.100 for the default lab, else a free one."""
+def choose_net(project):
+    """Return LAB_NET: from the environment, 10.89.100 for the default lab, else a free one."""
     given = os.environ.get("LAB_NET")
-    if state.get("net"):
-        if given and given != state["net"]:
-            raise LabError(
-                "lab %s exists with LAB_NET %s, asked for %s; take it down first (lab down)"
-                % (project.name, state["net"], given)
-            )
-        return state["net"]
     if given:
         try:
             ipaddress.ip_address(given + ".0")

@@ -10,13 +10,28 @@ from . import LabError, network, podman
 
 NAME = "localhost/circonus-lab-snapshot"
 READY_DEADLINE = 120
+CORE = "circonus-postgres-*|circonus-epmd.service|circonus-rabbitmq.service|circonus-inside-*"
+# After a power-up of everything, what needs the database and the queue may have started before them, and stays broken
+# until somebody restarts it: first wait for the core, then start the rest once more.
 SETTLED = """
 for i in $(seq 1200); do
-  systemctl list-units --plain --no-legend --state=activating,failed 'circonus-*' | grep -q . || exit 0
+  busy=
+  for unit in $(systemctl list-units --plain --no-legend --state=activating,deactivating,failed 'circonus-*' |
+    cut -d' ' -f1); do
+    case "$unit" in %(core)s) busy=$unit;; esac
+  done
+  [ -n "$busy" ] || exit 0
+  systemctl is-failed --quiet "$busy" && systemctl restart "$busy"
   sleep 0.1
 done
 exit 1
-"""
+""" % {"core": CORE}
+RESTART_REST = """
+for unit in $(systemctl list-unit-files --plain --no-legend --state=enabled 'circonus-*' | cut -d' ' -f1); do
+  case "$unit" in %(core)s) ;; *) units="$units $unit";; esac
+done
+[ -z "$units" ] || systemctl restart $units
+""" % {"core": CORE}
 
 
 def tag(lab, host):
@@ -45,6 +60,7 @@ def take(lab):
     shutil.rmtree(lab.project.path("inventory.kept"), ignore_errors=True)
     shutil.copytree(lab.project.inventory, lab.project.path("inventory.kept"))
     podman.parallel(lambda name: podman.run("start", lab.container(name)), hosts, workers=4)
+    lab.wait_booted(hosts, tell=False)
     settle(lab, hosts)
     lab.state["snapshots"] = {name: tag(lab, name) for name in hosts}
     lab.project.save(lab.state)
@@ -53,11 +69,13 @@ def take(lab):
 
 
 def settle(lab, hosts):
-    """Wait until the hosts have booted and their units have come up."""
-    lab.wait_booted(hosts)
+    """Wait until the units of booted hosts have come up, the core first."""
 
     def wait(name):
         return name, lab.execute(name, "sh", "-c", SETTLED, check=False, timeout=READY_DEADLINE + 30).returncode
+
+    def restart(name):
+        return name, lab.execute(name, "sh", "-c", RESTART_REST, check=False, timeout=READY_DEADLINE).returncode
 
     late = [name for name, code in podman.parallel(wait, hosts, workers=16) if code]
     if late:
@@ -65,6 +83,9 @@ def settle(lab, hosts):
             "units of %s have not come up within %d s; see `lab exec HOST -- systemctl list-units 'circonus-*'`"
             % (", ".join(late), READY_DEADLINE)
         )
+    broken = [name for name, code in podman.parallel(restart, hosts, workers=6) if code]
+    if broken:
+        raise LabError("services of %s do not start; see `lab exec HOST -- systemctl --failed`" % ", ".join(broken))
 
 
 def close_connections(lab):
@@ -96,7 +117,7 @@ def reset(lab, guard=True):
         shutil.copytree(kept, lab.project.inventory)
     else:
         lab.renew_inventory()
-    lab.create()
+    lab.create(tell=not snapshots)
     if snapshots:
         settle(lab, hosts)
         lab.attach_client_address()
