@@ -24,7 +24,7 @@ def connect(address, site, user, timeout=3):
             application_name="hooper",
         )
     except psycopg2.Error as exc:
-        raise Error(str(exc).strip().splitlines()[-1]) from exc
+        raise Error(str(exc).strip().splitlines()[0]) from exc
     try:
         with connection:
             yield connection
