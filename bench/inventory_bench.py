@@ -111,7 +111,8 @@ def main():
             results.append(json.loads(done.stdout.splitlines()[-1]))
     seconds = [r["seconds"] for r in results]
     report = {"hosts": results[0]["hosts"], "runs": len(seconds), "median_s": statistics.median(seconds),
-              "min_s": min(seconds), "max_s": max(seconds), "cpu_median_s": statistics.median(r["cpu"] for r in results),
+              "min_s": min(seconds), "max_s": max(seconds),
+              "cpu_median_s": statistics.median(r["cpu"] for r in results),
               "process_median_s": statistics.median(walls),
               "goal_s": options.goal}
     if options.json:
@@ -120,7 +121,8 @@ def main():
             handle.write("\n")
     met = report["median_s"] <= options.goal
     print("inventory plugin, %(hosts)d hosts: median %(median_s).2f s (%(min_s).2f to %(max_s).2f, %(runs)d runs; "
-          "CPU %(cpu_median_s).2f s, whole process %(process_median_s).2f s), goal %(goal_s).1f s" % report + (": met" if met else ": NOT met"))
+          "CPU %(cpu_median_s).2f s, whole process %(process_median_s).2f s), goal %(goal_s).1f s" % report
+          + (": met" if met else ": NOT met"))
     return 0 if met else 1
 
 

@@ -8,6 +8,7 @@ import functools
 import os
 
 from ansible.errors import AnsibleFilterError
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.circonus.inside.plugins.module_utils.errors import BadInput, InsideError
 from ansible_collections.circonus.inside.plugins.plugin_utils import site_model
 
@@ -43,7 +44,7 @@ def site_load(path):
 
 def site_findings(value, release=None, strict=None):
     sources = _sources(value)
-    strict = sources["strict"] if strict is None else strict
+    strict = sources["strict"] if strict in (None, "") else boolean(strict)
     return site_model.check_files(sources["files"], release or sources["release"], strict, sources["hosts"])[1]
 
 
@@ -59,6 +60,10 @@ def site_table(findings):
         lines.append("%3d  %-7s  %-4s  %s" % (number, item["severity"], item["id"], where))
         lines.append("%s%s. %s" % (" " * 20, str(item["message"]).rstrip("."), item["remedy"]))
     return [*lines, site_model.summary(findings)]
+
+
+def site_line(item):
+    return "%s." % site_model.one_line(item)
 
 
 def site_flip(sites, target, secondary_cluster=None, master=None, hosts=None):
@@ -134,7 +139,8 @@ def site_installed_findings(hostvars, hosts, sites, installed="__site_check_inst
         item = {"site": site, "path": path, "expected": "equal to %s" % sites[site]["file"]}
         if data is None:
             absent = not answer.get("unreachable")
-            result.append({**item, "id": "H-01" if absent else "H-02", "severity": "error" if absent else "warning",
+            result.append({**item, "id": "H-01" if absent else "H-02",
+                           "severity": "error" if absent else "warning",
                            "rule": "the host has the site.json of its site", "found": "absent" if absent else
                            "unreachable", "message": "%s %s" % (host, "has no readable site.json" if absent else
                                                                 "cannot be reached"),
@@ -155,6 +161,6 @@ class FilterModule:
     """Filters of site.json."""
 
     def filters(self):
-        functions = (site_load, site_findings, site_sources, site_table, site_flip, site_set_primary, site_dump,
-                     site_digest, site_distribute_findings, site_installed_findings)
+        functions = (site_load, site_findings, site_sources, site_line, site_table, site_flip, site_set_primary,
+                     site_dump, site_digest, site_distribute_findings, site_installed_findings)
         return {function.__name__: _errors_as_one_line(function) for function in functions}

@@ -48,7 +48,8 @@ options:
     type: dict
     default: {}
   release:
-    description: Date of the release on the platform, such as 2019-11-04. Used by the rules about old and new attributes.
+    description:
+      - Date of the release on the platform, such as 2019-11-04. Used by the rules about old and new attributes.
     type: str
   strict:
     description:
@@ -68,7 +69,8 @@ options:
     description:
       - The Python version on the hosts, such as 3.6. When it is older than this ansible-core supports, the run ends
         with one line that says which ansible-core to use. Also taken from C(ansible_python_interpreter) of a broker or
-        of group variables beside this file when that names a version, such as C(/usr/bin/python3.6).
+        of group variables beside this file, from O(compose) or from C(-e), when it names a version, such as
+        C(/usr/bin/python3.6).
     type: str
 """
 
@@ -97,23 +99,23 @@ brokers:
 #     prefix: stage
 """
 
-import difflib  # noqa: E402
-import hashlib  # noqa: E402
-import json  # noqa: E402
-import os  # noqa: E402
-import re  # noqa: E402
+import difflib
+import hashlib
+import json
+import os
+import re
 
-from ansible import context  # noqa: E402
-from ansible.errors import AnsibleError, AnsibleParserError  # noqa: E402
-from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable  # noqa: E402
-from ansible.release import __version__ as core_version  # noqa: E402
-from ansible.utils.unsafe_proxy import wrap_var  # noqa: E402
-from ansible.vars.plugins import get_vars_from_inventory_sources  # noqa: E402
-from ansible_collections.circonus.inside.plugins.module_utils.errors import BadInput, InsideError  # noqa: E402
-from ansible_collections.circonus.inside.plugins.plugin_utils import site_model  # noqa: E402
+from ansible import context
+from ansible.errors import AnsibleError, AnsibleParserError
+from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
+from ansible.release import __version__ as core_version
+from ansible.utils.unsafe_proxy import wrap_var
+from ansible.vars.plugins import get_vars_from_inventory_sources
+from ansible_collections.circonus.inside.plugins.module_utils.errors import BadInput, InsideError
+from ansible_collections.circonus.inside.plugins.plugin_utils import site_model
 
 try:
-    from ansible.template import trust_as_template  # noqa: E402
+    from ansible.template import trust_as_template
 except ImportError:  # before 2.19 every string is evaluated
     trust_as_template = None
 
@@ -193,7 +195,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         message = " ".join(str(message).split())
         if self._checking():
             self.inventory.set_variable("all", "circonus_sites", {})
-            self.display.v("circonus.inside.site: %s" % message)
+            self.display.warning("The inventory is refused: %s" % message)
             return
         self._say(message)
         raise InventoryRefused(_PARSER_ERROR)
@@ -305,7 +307,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     def _plan(self, path, sites, placed, unplaced):
         """{host: {site, address, roles, machinfo, stage}}; refuses what cannot be an inventory."""
         plan, addresses = {}, {}
-        for name, data in sites.items():
+        for data in sites.values():
             for host in site_model.machines(data):
                 address = site_model.address(data, host)
                 known = addresses.setdefault(host, address)
@@ -316,8 +318,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             machinfo, roles, stages = site_model.machines(data), site_model.roles_of(data), site_model.run_order(data)
             lost = [host for host in unplaced if roles.get(host)]
             if lost:
-                raise BadInput("%s: %s has the roles %s and belongs to no site. Add it to hosts of its site under sites."
-                               % (path, lost[0], ", ".join(roles[lost[0]])))
+                raise BadInput("%s: %s has the roles %s and belongs to no site. Add it to hosts of its site under "
+                               "sites." % (path, lost[0], ", ".join(roles[lost[0]])))
             for host in dict.fromkeys([*machinfo, *roles]):
                 if placed.get(host) == name:
                     plan[host] = {"site": name, "address": addresses.get(host), "roles": roles.get(host, []),
@@ -356,7 +358,13 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         for name, entry in brokers.items():
             claims.append(("brokers.%s.ansible_python_interpreter" % name,
                            interpreter_version(entry["vars"].get("ansible_python_interpreter"))))
-        groups = ["all", "hooper", "brokers", "active", "standby", *(self._group(name) for name in settings)]
+        claims.append(("-e ansible_python_interpreter", interpreter_version(
+            (self._vars or {}).get("ansible_python_interpreter"))))
+        composed = (self.get_option("compose") or {}).get("ansible_python_interpreter")
+        claims.append(("compose.ansible_python_interpreter", interpreter_version(
+            composed.strip("\"' ") if isinstance(composed, str) else None)))
+        groups = ["all", "hooper", "brokers", "active", "standby", *site_model.ROLES,
+                  *(self._group(name) for name in settings)]
         for group in groups:
             claims.append(("group_vars of %s" % group, interpreter_version(self._group_variable(path, group))))
         for where, version in claims:
@@ -391,7 +399,11 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         activity = site_model.activity(sites, placed)
         for group in (*site_model.ROLES, "active", "standby", "hooper", "brokers", *(self._group(n) for n in sites)):
             inventory.add_group(group)
-        states = {True: "active", False: "standby"}
+        states, seen = {True: "active", False: "standby"}, {}
+
+        def trusted(value):
+            return _plain(value, seen)
+
         for host, entry in plan.items():
             site = entry["site"]
             inventory.add_host(host, group="hooper")
@@ -403,8 +415,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 inventory.add_child(role if role in inventory.groups else inventory.add_group(role), host)
             variables = {
                 "ansible_host": entry["address"],
-                "circonus_site_name": site,
-                "circonus_node": {"name": host, "roles": entry["roles"], "site": site,
+                "circonus_site_name": trusted(site),
+                "circonus_node": {"name": trusted(host), "roles": trusted(entry["roles"]), "site": trusted(site),
                                   "machinfo": entry["machinfo"]},
                 "circonus_run_order": entry["stage"],
             }
@@ -419,7 +431,9 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 inventory.add_child(self._group(entry["site"]), host)
             node = {"name": host, "roles": ["broker"], "site": entry["site"],
                     "machinfo": {"ip_address": entry["vars"]["ansible_host"]}}
-            for key, value in {**entry["vars"], "circonus_site_name": entry["site"], "circonus_node": node}.items():
+            for key, value in {"circonus_site_name": entry["site"], "circonus_node": node}.items():
+                inventory.set_variable(host, key, _plain(value))
+            for key, value in entry["vars"].items():  # written by the operator like any inventory, templates included
                 inventory.set_variable(host, key, value)
         self._site_variables(files, sites, plan, activity)
         self._construct([*plan, *brokers])
@@ -430,12 +444,10 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         for name, data in sites.items():
             group = self._group(name)
             hosts = [host for host, entry in plan.items() if entry["site"] == name]
-            overview[name] = {
-                "file": files[name],
-                "active": activity[name]["active"],
-                "active_rule": activity[name]["rule"],
-                "hosts": _expression("groups['hooper'] | intersect(groups['%s'])" % group) if many else hosts,
-            }
+            overview[name] = _plain({"file": files[name], "active": activity[name]["active"],
+                                     "active_rule": activity[name]["rule"], "hosts": hosts})
+            if many:
+                overview[name]["hosts"] = _expression("groups['hooper'] | intersect(groups['%s'])" % group)
             content = _expression("%s | circonus.inside.site_load" % json.dumps(files[name])) if many else data
             self.inventory.set_variable(group, "circonus_site", content)
         self.inventory.set_variable("all", "circonus_sites", overview)
@@ -462,14 +474,24 @@ def _expression(text):
     return trust_as_template(text) if trust_as_template else text
 
 
-def _plain(value):
-    """Data of site.json are no templates: before 2.19, strings that look like one are marked as such."""
-    if trust_as_template:
-        return value
+def _plain(value, seen=None):
+    """Data of site.json are no templates, and what looks like one must never be evaluated.
+
+    Until 2.18 every string is evaluated unless it is wrapped; from 2.19 on only what is marked as trusted is, and
+    everything else is shown as unsafe by ansible-inventory. So strings without template marks are trusted there.
+    """
+    seen = {} if seen is None else seen
     if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
+        return {k: _plain(v, seen) for k, v in value.items()}
     if isinstance(value, list):
-        return [_plain(v) for v in value]
-    if isinstance(value, str) and "{" in value and any(mark in value for mark in ("{{", "{%", "{#")):
-        return wrap_var(value)
-    return value
+        return [_plain(v, seen) for v in value]
+    if not isinstance(value, str):
+        return value
+    known = seen.get(value)
+    if known is None:
+        if "{" in value and any(mark in value for mark in ("{{", "{%", "{#")):
+            known = value if trust_as_template else wrap_var(value)
+        else:
+            known = trust_as_template(value) if trust_as_template else value
+        seen[value] = known
+    return known

@@ -139,6 +139,8 @@ def _json_hint(text, error):
         return "the file is empty."
     if before.endswith(",") and after in ("}", "]"):
         return "trailing comma before '%s'. Remove the comma." % after
+    if error.msg.startswith("Illegal trailing comma"):  # Python 3.13 on
+        return "trailing comma before the end of an object or list. Remove the comma."
     if after in ("/", "#"):
         return "comments are not allowed. Remove the comment."
     if after == "'":

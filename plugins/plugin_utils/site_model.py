@@ -139,8 +139,8 @@ def read_sources(sources):
 
 def summary(findings):
     """'3 errors, 1 warning'."""
-    counts = [sum(f["severity"] == s for f in findings) for s in ("error", "warning")]
-    return ", ".join("%d %s%s" % (n, s, "" if n == 1 else "s") for n, s in zip(counts, ("error", "warning")))
+    counts = {s: sum(f["severity"] == s for f in findings) for s in ("error", "warning")}
+    return ", ".join("%d %s%s" % (n, s, "" if n == 1 else "s") for s, n in counts.items())
 
 
 def stray_files(files, site=None, where=None):

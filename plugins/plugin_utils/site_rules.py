@@ -1,6 +1,6 @@
 # Copyright: circonus.inside contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The rules of site.json that a schema cannot say: C- (one file), W- (advice), M- (two datacenters), C-28/M-20 (change).
+"""The rules of site.json that a schema cannot say: C- (one file), W- (advice), M- (two datacenters).
 
 Source: installation manual (early 2020 and 2021 to 2023) and release notes; docs/site_json.md marks what is documented
 and what is inferred. Every function takes normalised sites, never fails on a wrong shape (the schema reports that) and
@@ -309,7 +309,7 @@ def _ids_unique(name, site, multi, release):
         for value, hosts in duplicates(pairs).items():
             yield finding("C-03", "%s.%s%s" % (where, hosts[1], suffix),
                           "%s have the same id %s" % (listed(hosts), value),
-                          "Give each host its own id (uuidgen | tr A-Z a-z); never change one of a node that holds data.",
+                          "Give each host its own id (uuidgen | tr A-Z a-z); keep that of a node that holds data.",
                           name, found=value)
 
 
@@ -357,7 +357,8 @@ def _sides(name, site, multi, release):
         yield finding("C-07", path, "%s is on both sides" % listed(sorted(a & b)), "Keep it on one side.", name,
                       found=sorted(a & b))
     if (a | b) - everyone:
-        yield finding("C-07", path, "%s of a side is not in data_storage._machlist" % listed(sorted((a | b) - everyone)),
+        yield finding("C-07", path, "%s of a side is not in data_storage._machlist"
+                      % listed(sorted((a | b) - everyone)),
                       "Add it to the list or take it off the side.", name, found=sorted((a | b) - everyone))
     if everyone - (a | b):
         yield finding("C-07", path, "%s is on no side" % listed(sorted(everyone - (a | b))),
@@ -381,9 +382,10 @@ def _copies(name, site, multi, release):
                           % (copies, math.ceil(copies / 2), *sides), "Move hosts between the sides.", name,
                           found="%d and %d" % tuple(sides))
         if copies < 2:
-            yield finding("C-09", path, "ncopies is 1: losing one node loses data", "Use 2 or more.", name, found=copies)
+            yield finding("C-09", path, "ncopies is 1: losing one node loses data", "Use 2 or more.", name,
+                          found=copies)
         elif copies < 3 and nodes >= 6:
-            yield finding("C-09", path, "ncopies is %d with %d nodes" % (copies, nodes), "Use 3 or more from 6 nodes on.",
+            yield finding("C-09", path, "ncopies is %d with %d nodes" % (copies, nodes), "Use 3 or more with 6 nodes.",
                           name, found=copies)
     if nodes >= 10 and not sides:
         yield finding("C-09", "svclist.data_storage.side_a", "%d data_storage hosts without sides" % nodes,
@@ -494,7 +496,8 @@ def _stratcon(name, site, multi, release):
     if feeds and hosts and brokers:
         needed = feeds * len(hosts)
         if needed > brokers:
-            yield finding("C-19", "svclist.stratcon.feeds", "feeds %d with %d stratcon hosts needs %d mq hosts, found %d"
+            yield finding("C-19", "svclist.stratcon.feeds", "feeds %d with %d stratcon hosts needs %d mq hosts, "
+                          "found %d"
                           % (feeds, len(hosts), needed, brokers), "Lower feeds or add mq hosts.", name, needed, brokers)
         elif needed < brokers:
             yield finding("C-19", "svclist.stratcon.feeds", "feeds %d with %d stratcon hosts uses %d of %d mq hosts"
@@ -621,7 +624,7 @@ def pair_rules(sites, placed, release=None):
     if kind == "single":
         (name, site), = sites.items()
         if "active_datacenter" in site:
-            yield finding("M-01", "active_datacenter", "%s has active_datacenter, but the other site's file is not given"
+            yield finding("M-01", "active_datacenter", "%s has active_datacenter, but the file of its peer is not given"
                           % name, "Give both files so that they can be compared.", name, severity="warning",
                           found="one file")
         return
@@ -719,8 +722,8 @@ def _roles_equal(first, second, sites, kind):
     if set(machlist(sites[first], "caql_broker")) != set(machlist(sites[second], "caql_broker")):
         yield finding("M-05", "svclist.caql_broker._machlist", "caql_broker is %s in %s and %s in %s" % (
             listed(machlist(sites[first], "caql_broker")) or "absent", first,
-            listed(machlist(sites[second], "caql_broker")) or "absent", second), "List the hosts of both sites in both.",
-            second, found=machlist(sites[second], "caql_broker"))
+            listed(machlist(sites[second], "caql_broker")) or "absent", second),
+            "List the hosts of both sites in both.", second, found=machlist(sites[second], "caql_broker"))
     token = "svclist.caql_broker.registration_token"
     if get(sites[first], token) != get(sites[second], token):
         yield finding("M-05", token, "registration_token differs", "Write the same token in both files.", second,
@@ -750,7 +753,8 @@ def _database_pair(first, second, a, b, sites, placed, kind):
                           "Name one of %s." % listed(hosts[name]), name, found=master)
         elif master and a and placed.get(master) not in (None, a):
             yield finding("M-07", path + "master", "web_db.master %s belongs to %s, the active site is %s"
-                          % (master, placed[master], a), "Name the primary of %s." % a, name, "a host of %s" % a, master)
+                          % (master, placed[master], a), "Name the primary of %s." % a, name,
+                          "a host of %s" % a, master)
     connects = {n: text_at(sites[n], path + "connect_host") for n in sites}
 
     def alias(name):
@@ -809,7 +813,8 @@ def _fault_detection_pair(first, second, sites):
     ids = {n: {node_id_of(v): h for h, v in as_dict(get(sites[n], path)).items() if node_id_of(v)} for n in sites}
     for value in ids[first]:
         if value in ids[second]:
-            yield finding("M-11", "%s.%s.node_id" % (path, ids[second][value]), "%s of %s and %s of %s have the node id %s"
+            yield finding("M-11", "%s.%s.node_id" % (path, ids[second][value]),
+                          "%s of %s and %s of %s have the node id %s"
                           % (ids[first][value], first, ids[second][value], second, value),
                           "Give the standby site its own ids.", second, found=value)
 
@@ -858,7 +863,7 @@ def _stratcon_pair(first, second, a, b, sites, placed):
             missing = [h for h in everyone if h not in ids]
             extra = [h for h in ids if h not in everyone]
             for hosts, what, remedy in ((missing, "has no entry in node_ids", "Add one."),
-                                        (extra, "is in node_ids, but not a stratcon host of either site", "Remove it.")):
+                                        (extra, "is in node_ids, but no stratcon host of either site", "Remove it.")):
                 if hosts:
                     yield finding("M-15", "svclist.stratcon.node_ids", "%s %s" % (listed(hosts), what), remedy, name,
                                   found=hosts)
@@ -918,7 +923,7 @@ def change_rules(old, new, allowed=(), site=None):
             one, two = (as_dict(machines(f).get(host)).get(key) for f in (old, new))
             if one != two and not permitted("%s.%s" % (path, key), patterns):
                 yield finding("C-28", "%s.%s" % (path, key), "%s of data_storage host %s would change from %s to %s"
-                              % (key, host, shown(one), shown(two)), "Write %s again; it belongs to the data on the node."
+                              % (key, host, shown(one), shown(two)), "Write %s again; it belongs to the data there."
                               % shown(one), site, shown(one), shown(two))
     one, two = service(old, "data_storage"), service(new, "data_storage")
     for key in ("side_a", "side_b"):

@@ -20,7 +20,7 @@ from ansible_collections.circonus.inside.plugins.plugin_utils.site_data import (
 
 SCHEMA_FILE = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                             "..", "..", "schemas", "site.schema.json"))
-# A pair of spellings or names of which one file may hold only one.
+# A list longer than this is looked at by the fast path first.
 _LONG_LIST = 8
 _TYPES = {"object": "an object", "array": "a list", "string": "a string", "integer": "a whole number",
           "number": "a number", "boolean": "true or false", "null": "null"}
@@ -214,6 +214,8 @@ def _explain_choice(error, path, raw):
     options = error.validator_value
     needed = _required_names(options)
     if needed and all(set(as_dict(o)) <= {"required"} for o in options):
+        if not isinstance(error.instance, dict):
+            return []  # its type is another finding
         present = [n for n in needed if n in error.instance]
         if len(present) > 1:
             return [_both(path, present)]
@@ -239,6 +241,8 @@ def _both(path, present):
 
 
 def _explain_not(error, path):
+    if not isinstance(error.instance, dict):
+        return []
     present = as_dict(error.validator_value).get("required", [])
     if len(present) > 1:
         return [_both(path, present)]
