@@ -148,12 +148,24 @@ class Follow(object):
         return self._finish(True)
 
     def _finish(self, changed):
+        if not self.check_mode:
+            # Whatever a build left to remember is over once it streams.
+            remove_record(self.node, "follow")
         self.result.update(changed=changed, seconds=round(time.time() - self.started, 2))
         self.result["msg"] = "{0} follows {1} ({2})".format(
             self.request["host"], self.request["upstream"], self.result["method"])
         return self.result
 
+    def _finished_build(self):
+        """True for a base backup of an earlier run that was put into place and has never been started."""
+        record = read_record(self.node, "follow") or {}
+        return bool(record.get("finished")) and record.get("data_dir") == self.node.data_dir \
+            and self.node.postmaster() is None \
+            and os.path.exists(os.path.join(self.node.data_dir, "backup_label"))
+
     def _method(self, control, who):
+        if self._finished_build():
+            return "direct", "the base backup of an earlier run is in place"
         if self.request["rebuild"] == "always":
             return "basebackup", "a base backup was asked for"
         known = None
@@ -398,4 +410,3 @@ class Follow(object):
         remove_record(self.node, "fenced")
         self.node.service.start(self.request["timeout"])
         self._wait_streaming(who, self.request["timeout"])
-        remove_record(self.node, "follow")

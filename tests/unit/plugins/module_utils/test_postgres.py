@@ -162,7 +162,8 @@ class TestFenceProblem:
 
     @pytest.mark.parametrize("row, baseline, words", [
         (None, None, "has arrived"), (dict(ROW, state="cancelled"), 2, "is cancelled"),
-        (dict(ROW, candidate="c"), 2, "is for c"), (dict(ROW, token=6), 2, "newer run"), (ROW, 3, "older than this run"),
+        (dict(ROW, candidate="c"), 2, "is for c"), (dict(ROW, token=6), 2, "newer run"),
+        (ROW, 3, "older than this run"),
     ])
     def test_refuses_any_other(self, row, baseline, words):
         assert words in web_db.fence_problem(REQUEST, row, baseline)
