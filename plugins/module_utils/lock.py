@@ -50,7 +50,7 @@ def refusal(record, path, now):
     return (
         "The platform is locked: expected no other procedure, found {procedure} of {owner} on {controller} "
         "(run {run_id}, since {since}, expires {expires}, in {left} s) in {path}. Wait for it to end, or when it is "
-        "known to be dead repeat with break_run_id={run_id}."
+        "known to be dead repeat with break_run_id={run_id} (of a procedure: -e circonus_lock_break={run_id})."
     ).format(
         procedure=record.get("procedure") or "an unnamed procedure",
         owner=record.get("owner") or "an unnamed owner",

@@ -91,15 +91,15 @@ def hooper_verdict(situation: f.Situation, order: dict, params: dict, run: dict,
         "in full mode, packages are updated"
     return {
         "result": "proceed",
-        "reason": "Run Hooper on %d hosts %s." % (len(hosts), how),
-        "done": "Hooper ran on %d hosts." % len(hosts),
+        "reason": "Run Hooper on %s %s." % (_count(hosts, "host"), how),
+        "done": "Hooper ran on %s." % _count(hosts, "host"),
         "plan": plan,
         "warnings": ["%s %s: %s" % (item["id"], item["path"], item["message"]) for item in findings
                      if item["severity"] == "error"],
         "stages": stages,
         "waves": [wave for stage in stages for wave in stage["waves"]],
         "lock_hosts": _lock_hosts(situation, hosts),
-        "lock_break": lock["break"],
+        "lock_break": lock["break"] or params.get("circonus_lock_break"),
     }
 
 
@@ -145,8 +145,7 @@ def hooper_outcome(answers: dict, check_mode: bool) -> dict:
     for host in sorted(answers):
         answer = answers[host] or {}
         summary = answer.get("summary") or {}
-        for level in ("NOTICE", "INFO"):
-            warnings += ["%s: %s: %s" % (host, level, text) for text in summary.get(level) or []]
+        warnings += ["%s: NOTICE: %s" % (host, text) for text in summary.get("NOTICE") or []]
         warnings += ["%s: %s" % (host, text) for text in answer.get("messages") or []]
         if answer.get("skipped"):
             warnings.append("%s: %s" % (host, answer.get("reason")))
@@ -231,7 +230,7 @@ def restart_verdict(situation: f.Situation, catalogue: dict, chains: dict, param
         " and ".join(item["only"]) if item["only"] else item["role"], item["host"]) for item in restarts] + skipped
     base = {
         "plan": plan, "warnings": warnings, "restarts": restarts, "edition": edition, "active": active,
-        "lock_hosts": f.lock_hosts(situation), "lock_break": lock["break"],
+        "lock_hosts": f.lock_hosts(situation), "lock_break": lock["break"] or params.get("circonus_lock_break"),
     }
     if not restarts:
         return dict(base, result="nothing_to_do", reason="Nothing that depends on %s has to be restarted (edition "
@@ -239,9 +238,12 @@ def restart_verdict(situation: f.Situation, catalogue: dict, chains: dict, param
             trigger, edition))
     return dict(
         base, result="proceed",
-        reason="Restart %d services that depend on %s, one after another (edition "
-               "%s)." % (len(restarts), trigger, edition),
-        done="%d services that depend on %s were restarted and are up." % (len(restarts), trigger))
+        reason="Restart %s of %s, one after another (edition %s)." % (_count(restarts, "dependant"), trigger, edition),
+        done="%s of %s restarted; everything is up." % (_count(restarts, "dependant"), trigger))
+
+
+def _count(items, word):
+    return "%d %s%s" % (len(items), word, "" if len(items) == 1 else "s")
 
 
 def _trigger_problem(situation, trigger, scope):

@@ -149,10 +149,10 @@ class TestHooperOutcome:
         return {"rc": 0, "summary": levels, "messages": [], "again": bool(levels.get("WARNING"))}
 
     def test_a_warning_that_stays_is_a_failure(self):
-        answers = {"a": self.answer(WARNING=["mq is not up."]), "b": self.answer(INFO=["tidy"])}
+        answers = {"a": self.answer(WARNING=["mq is not up."]), "b": self.answer(NOTICE=["later"], INFO=["tidy"])}
         outcome = operations.hooper_outcome(answers, False)
         assert outcome["problem"].startswith("Hooper still warns after its last run on a: mq is not up.")
-        assert outcome["warnings"] == ["b: INFO: tidy"] and outcome["facts"]["a"]["rc"] == 0
+        assert outcome["warnings"] == ["b: NOTICE: later"] and outcome["facts"]["a"]["rc"] == 0
         assert operations.hooper_pending(answers) == ["a"]
 
     def test_in_check_mode_it_is_only_told(self):
