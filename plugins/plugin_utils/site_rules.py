@@ -9,6 +9,7 @@ yields findings: {id, severity, path, site, rule, expected, found, message, reme
 from __future__ import annotations
 
 import fnmatch
+import functools
 import ipaddress
 import math
 import re
@@ -218,11 +219,16 @@ def number(value):
     return None
 
 
-def ipv4(value):
+@functools.lru_cache(maxsize=16384)
+def _ipv4(text):
     try:
-        return ipaddress.IPv4Address(value) if isinstance(value, str) else None
+        return ipaddress.IPv4Address(text)
     except ValueError:
         return None
+
+
+def ipv4(value):
+    return _ipv4(value) if isinstance(value, str) else None
 
 
 def networks(site):
@@ -783,8 +789,8 @@ def _database_pair(first, second, a, b, sites, placed, kind):
             "List the networks of both sites in both files.", second, subnets[first], subnets[second])
     for name, site in sites.items():
         allowed = networks(site)
-        outside = [h for h in machines(site)
-                   if ipv4(address(site, h)) and not any(ipv4(address(site, h)) in n for n in allowed)]
+        outside = [h for h, ip in ((h, ipv4(address(site, h))) for h in machines(site))
+                   if ip is not None and not any(ip in n for n in allowed)]
         if allowed and outside:
             yield finding("M-09", path + "allowed_subnets", "%s is outside allowed_subnets" % listed(outside),
                           "Add the missing network in both files.", name, found=outside)
