@@ -168,6 +168,10 @@ def hooper_outcome(answers: dict, check_mode: bool) -> dict:
 def active_site(situation: f.Situation) -> tuple:
     """(name of the active site, refusal). Database and site.json must agree."""
     sites = situation.sites
+    silent = [host for host in situation.db_hosts if not f.reachable(situation.probes, host)]
+    if silent and not situation.primaries:
+        return None, "%s does not answer (%s), and no other database accepts writes. Bring it back, then start again." % (
+            silent[0], _why(situation.probes, silent[0]))
     if len(sites) == 1:
         return next(iter(sites)), None
     named = sorted(name for name, site in sites.items() if site["raw"].get("active_datacenter") is True)

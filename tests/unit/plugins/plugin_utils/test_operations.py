@@ -223,6 +223,11 @@ class TestRestartVerdict:
         verdict = decide_restart(sites, probes)
         assert verdict["result"] == "refused" and words in verdict["reason"]
 
+    def test_says_when_the_primary_only_does_not_answer(self):
+        sites, probes = platform()
+        probes["east-app1"] = {"reachable": False, "msg": "timed out"}
+        assert decide_restart(sites, probes)["reason"].startswith("east-app1 does not answer (timed out)")
+
     def test_refuses_when_site_json_names_another_site(self):
         sites, probes = platform()
         probes["east-app1"]["web_db"] = {"running": True, "in_recovery": True}
