@@ -170,7 +170,7 @@ def active_site(situation: f.Situation) -> tuple:
     sites = situation.sites
     silent = [host for host in situation.db_hosts if not f.reachable(situation.probes, host)]
     if silent and not situation.primaries:
-        return None, "%s does not answer (%s), and no other database accepts writes. Bring it back, then start again." % (
+        return None, "%s does not answer (%s), and no other database accepts writes. Bring it back." % (
             silent[0], _why(situation.probes, silent[0]))
     if len(sites) == 1:
         return next(iter(sites)), None
