@@ -36,7 +36,7 @@ class Directory:
         env.update(ANSIBLE_COLLECTIONS_PATH=str(ROOT / ".cache/collections"), ANSIBLE_NOCOLOR="1", COLUMNS="80",
                    ANSIBLE_HOME=str(self.path / ".ansible"), HOME=str(self.path), **variables)
         return subprocess.run([str(Path(sys.executable).parent / program), *arguments], cwd=self.path, env=env,
-                              capture_output=True, text=True, stdin=subprocess.DEVNULL)
+                              capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
 
     def inventory(self, *arguments, **variables):
         done = self.run("ansible-inventory", "-i", "x.site.yml", *arguments, **variables)

@@ -147,7 +147,6 @@ class TestGoodFiles:
                                                                 "C-28", "M-19", "M-20"}
         assert tested == set(site_rules.RULES)
 
-
     def test_rule_table_is_the_one_of_the_documentation(self):
         page = (ROOT / "docs/site_json.md").read_text()
         for ident, (severity, rule) in site_rules.RULES.items():
