@@ -263,16 +263,26 @@ def write_lab_variables(project, plan, clients, edition):
         "lab_directory: %s" % json.dumps(project.directory),
         "ansible_control_path_dir: %s" % json.dumps(control),
         "lab_edition: %s" % json.dumps(edition),
-        "lab_clients: %s" % clients,
-        "lab_client_address: %s" % plan.client_address,
         "lab_client_container: %s" % project.container("client"),
+        # How the procedures move the clients of this lab.
+        "circonus_clients: %s" % clients,
+        "circonus_client_address: %s" % plan.client_address,
     ]
     if clients == "nsupdate":
+        with open(project.path("ddns.key"), encoding="utf-8") as stream:
+            secret = re.search(r'secret\s+"([^"]+)"', stream.read()).group(1)
+        entries = {}
+        for site in plan.sites:
+            with open(os.path.join(project.inventory, "site.%s.json" % site), encoding="utf-8") as stream:
+                entry = json.load(stream)["svclist"]["web_db"]["connect_host"]
+            entries[site] = next(host.service for host in plan.hosts if host.name == entry)
         lines += [
-            "lab_dns:",
-            "  server: %s" % plan.service(DNS),
-            "  zone: %s" % ZONE,
-            "  name: db.%s" % ZONE,
-            "  key_file: %s" % "/etc/circonus-lab-ddns.key",
+            "circonus_dns_server: %s" % plan.service(DNS),
+            "circonus_dns_zone: %s" % ZONE,
+            "circonus_dns_record: db",
+            "circonus_dns_ttl: 1",
+            "circonus_dns_addresses: %s" % json.dumps(entries),
+            "circonus_dns_key_name: lab",
+            "circonus_dns_key_secret: %s" % json.dumps(secret),
         ]
     write(os.path.join(project.inventory, "group_vars", "all", "lab.yml"), "\n".join(lines) + "\n")
