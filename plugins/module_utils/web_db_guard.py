@@ -302,6 +302,15 @@ class Guard(object):
         self.unwatch()
 
 
+def is_standby_anyway():
+    """True when the only data directory of this host starts as a standby, whatever is wrong with the guard."""
+    try:
+        data_dir = pg.find_data_dir()
+        return bool(data_dir) and pg.standby_settings(data_dir)["starts_as"] == "standby"
+    except InsideError:
+        return False
+
+
 def main(argv):
     """``web_db_guard check-start|loop|status [config]``; exit code 1 refuses a start."""
     if len(argv) < 2 or argv[1] not in ("check-start", "loop", "status"):
@@ -317,16 +326,17 @@ def main(argv):
             return 0
         verdict, reason = guard.check_start()
     except InsideError as exc:
-        log("the start is refused: {0}".format(exc))
+        if argv[1] == "check-start" and is_standby_anyway():
+            log("a standby may start, but the guard is not in order: {0}".format(exc))
+            return 0
+        log("the start as a primary is refused: {0}".format(exc) if argv[1] == "check-start" else str(exc))
         return 1
     if verdict == "allow":
         return 0
-    remedy = {
-        "fenced": "rejoin it with web_db_rejoin.yml",
-        "rival": "rejoin it with web_db_rejoin.yml",
-        "isolated": "if it is certain that no other host took over: touch {0}, then start it within {1:.0f} "
-                    "minutes".format(
-            os.path.join(guard.node.state_dir, "web_db.start_alone"), OVERRIDE_S / 60),
-    }[verdict]
+    alone = os.path.join(guard.node.state_dir, "web_db.start_alone")
+    remedy = "rejoin it with web_db_rejoin.yml"
+    if verdict == "isolated":
+        remedy = "if it is certain that no other host took over: touch {0}, then start within {1:.0f} minutes".format(
+            alone, OVERRIDE_S / 60)
     log("the start as a primary is refused: {0}; {1}".format(reason, remedy))
     return 1

@@ -23,7 +23,8 @@ import time
 
 import pytest
 from ansible_collections.circonus.inside.plugins.module_utils import postgres as pg
-from ansible_collections.circonus.inside.plugins.module_utils import web_db, web_db_follow, web_db_switchover
+from ansible_collections.circonus.inside.plugins.module_utils import (
+    web_db, web_db_follow, web_db_guard, web_db_switchover)
 from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError, LockHeld, Refused, TimedOut
 from ansible_collections.circonus.inside.plugins.module_utils.web_db_guard import Guard
 
@@ -841,12 +842,11 @@ class TestGuard:
                 os.kill(pid, signal.SIGCONT)
             resumed = last = time.time()
             count = 0
-            try:
+            with pytest.raises(InsideError):
                 while True:
                     session.lines("INSERT INTO numbers VALUES (99)", 5.0)
                     last, count = time.time(), count + 1
-            except InsideError:
-                window = last - resumed
+            window = last - resumed
             print("guard window {0:.0f} ms, {1} writes".format(window * 1000, count))
             assert window < 3.0
             wait_for(lambda: pair.facts("a")["guard"]["state"] == "demoted", "demoted")
@@ -881,6 +881,29 @@ class TestGuard:
         pair.node("b").service.start()
         wait_for(lambda: guard.step() and node.postmaster() is not None, "started again")
         guard.unwatch()
+
+
+class TestGuardProgram:
+    def run(self, monkeypatch, found, config):
+        monkeypatch.setattr(web_db_guard.pg, "find_data_dir", lambda *unused: found)
+        return web_db_guard.main(["web_db_guard", "check-start", config])
+
+    def test_without_a_configuration_a_primary_is_refused(self, pair, monkeypatch):
+        assert self.run(monkeypatch, pair.node("a").data_dir, "/nonexistent") == 1
+
+    def test_without_a_configuration_a_standby_may_start(self, pair, monkeypatch):
+        assert self.run(monkeypatch, pair.node("b").data_dir, "/nonexistent") == 0
+
+    def test_the_exit_code_says_whether_the_server_may_start(self, pair, tmp_path):
+        pair.switch("b", "a")
+        config = tmp_path / "guard.json"
+        node = pair.node("a")
+        config.write_text(json.dumps({"peers": [], "node": {
+            "bindir": pair.bindir, "data_dir": node.data_dir, "state_dir": node.state_dir, "guard_dir": node.guard_dir}}))
+        assert web_db_guard.main(["web_db_guard", "check-start", str(config)]) == 1
+        web_db.remove_record(node, "fenced")
+        assert web_db_guard.main(["web_db_guard", "check-start", str(config)]) == 0
+        assert web_db_guard.main(["web_db_guard"]) == 2
 
 
 class TestCollect:
