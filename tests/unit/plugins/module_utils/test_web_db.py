@@ -899,7 +899,8 @@ class TestGuardProgram:
         config = tmp_path / "guard.json"
         node = pair.node("a")
         config.write_text(json.dumps({"peers": [], "node": {
-            "bindir": pair.bindir, "data_dir": node.data_dir, "state_dir": node.state_dir, "guard_dir": node.guard_dir}}))
+            "bindir": pair.bindir, "data_dir": node.data_dir, "state_dir": node.state_dir,
+            "guard_dir": node.guard_dir}}))
         assert web_db_guard.main(["web_db_guard", "check-start", str(config)]) == 1
         web_db.remove_record(node, "fenced")
         assert web_db_guard.main(["web_db_guard", "check-start", str(config)]) == 0
