@@ -48,9 +48,8 @@ class ActionModule(ActionBase):
         described = self._templar.template(task_vars.get("circonus_sites")) or {}
         if not described:
             raise InsideError(
-                "Expected sites from the inventory plugin circonus.inside.site, found none. Use an "
-                "inventory "
-                "file *.site.yml."
+                "Expected sites from the inventory plugin circonus.inside.site, found none. Use an inventory file "
+                "*.site.yml."
             )
         sites = {
             name: {"raw": site_model.load_site(entry["file"]), "hosts": list(entry["hosts"]), "file": entry["file"]}

@@ -5,6 +5,7 @@
 Adding happens while nobody can write to the database, so nothing here blocks: the address is added first, then the
 neighbours are told by gratuitous ARP frames that are sent and not waited for.
 """
+
 from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
@@ -47,8 +48,9 @@ def run(argv):
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
-        raise CommandFailed("{0} did not answer within {1:g} s. Look at this "
-                            "host.".format(" ".join(argv), COMMAND_TIMEOUT))
+        raise CommandFailed(
+            "{0} did not answer within {1:g} s. Look at this host.".format(" ".join(argv), COMMAND_TIMEOUT)
+        )
     return process.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace")
 
 
@@ -66,13 +68,15 @@ def parse_addresses(text):
         family = match.group("family")
         full = 32 if family == "inet" else 128
         flags = match.group("rest").split("\\")[0].split()
-        found.append({
-            "interface": match.group("interface"),
-            "family": family,
-            "address": match.group("address"),
-            "prefix": full if match.group("peer") else int(match.group("prefix") or full),
-            "secondary": "secondary" in flags or "temporary" in flags,
-        })
+        found.append(
+            {
+                "interface": match.group("interface"),
+                "family": family,
+                "address": match.group("address"),
+                "prefix": full if match.group("peer") else int(match.group("prefix") or full),
+                "secondary": "secondary" in flags or "temporary" in flags,
+            }
+        )
     return found
 
 
@@ -83,8 +87,11 @@ def packed(address):
             return family, socket.inet_pton(kind, address)
         except (OSError, ValueError):
             continue
-    raise BadInput("Expected an IP address such as 192.0.2.10 or 192.0.2.10/24, found {0!r}. Correct the client "
-                   "address.".format(address))
+    raise BadInput(
+        "Expected an IP address such as 192.0.2.10 or 192.0.2.10/24, found {0!r}. Correct the client address.".format(
+            address
+        )
+    )
 
 
 def split(address):
@@ -95,8 +102,11 @@ def split(address):
         return host, None
     longest = 32 if family == "inet" else 128
     if not prefix.isdigit() or not 1 <= int(prefix) <= longest:
-        raise BadInput("Expected a prefix of 1 to {0} in {1!r}, found {2!r}. Correct the client "
-                       "address.".format(longest, address, prefix))
+        raise BadInput(
+            "Expected a prefix of 1 to {0} in {1!r}, found {2!r}. Correct the client address.".format(
+                longest, address, prefix
+            )
+        )
     return host, int(prefix)
 
 
@@ -161,7 +171,9 @@ def plan(entries, address, interface, wanted):
             if interface and there["interface"] != interface:
                 raise Refused(
                     "{0} is on {1} of this host, expected {2}. Remove it there, or name that interface.".format(
-                        host, there["interface"], interface))
+                        host, there["interface"], interface
+                    )
+                )
             return {"command": None, "interface": there["interface"], "prefix": there["prefix"], "lost": []}
         name, network_prefix = choose_interface(entries, host, interface)
         prefix = prefix or network_prefix
@@ -175,10 +187,20 @@ def plan(entries, address, interface, wanted):
         return {"command": None, "interface": interface, "prefix": prefix, "lost": []}
     lost = []
     if there["family"] == "inet" and not there["secondary"]:
-        lost = [entry for entry in entries if entry["interface"] == there["interface"] and entry["secondary"]
-                and entry["family"] == "inet" and same_network(entry["address"], host, there["prefix"])]
-    return {"command": ["addr", "del", "{0}/{1}".format(host, there["prefix"]), "dev", there["interface"]],
-            "interface": there["interface"], "prefix": there["prefix"], "lost": lost}
+        lost = [
+            entry
+            for entry in entries
+            if entry["interface"] == there["interface"]
+            and entry["secondary"]
+            and entry["family"] == "inet"
+            and same_network(entry["address"], host, there["prefix"])
+        ]
+    return {
+        "command": ["addr", "del", "{0}/{1}".format(host, there["prefix"]), "dev", there["interface"]],
+        "interface": there["interface"],
+        "prefix": there["prefix"],
+        "lost": lost,
+    }
 
 
 def arp_frames(hardware, host):
@@ -187,8 +209,15 @@ def arp_frames(hardware, host):
     broadcast = b"\xff" * 6
     frames = []
     for operation, target in ((1, b"\x00" * 6), (2, broadcast)):
-        frames.append(broadcast + hardware + struct.pack("!HHHBBH", 0x0806, 1, 0x0800, 6, 4, operation)
-                      + hardware + protocol + target + protocol)
+        frames.append(
+            broadcast
+            + hardware
+            + struct.pack("!HHHBBH", 0x0806, 1, 0x0800, 6, 4, operation)
+            + hardware
+            + protocol
+            + target
+            + protocol
+        )
     return frames
 
 
@@ -224,7 +253,11 @@ def announce(host, interface, frames=3):
     with open(os.devnull, "r+b") as nowhere:
         subprocess.Popen(
             [arping, "-U", "-I", interface, "-c", str(frames), host],
-            stdin=nowhere, stdout=nowhere, stderr=nowhere, close_fds=True, start_new_session=True,
+            stdin=nowhere,
+            stdout=nowhere,
+            stderr=nowhere,
+            close_fds=True,
+            start_new_session=True,
         )
     return "arping", ""
 
@@ -276,8 +309,11 @@ def present(address, interface=None, runner=run, check_mode=False, announcer=ann
     if todo["command"]:
         rc, out, err = runner([ip] + todo["command"])
         if rc != 0 and "exists" not in err and "already assigned" not in err:
-            raise CommandFailed("Cannot add {0} to {1}: {2}. Check the address and the interface.".format(
-                host, todo["interface"], (err or out).strip()))
+            raise CommandFailed(
+                "Cannot add {0} to {1}: {2}. Check the address and the interface.".format(
+                    host, todo["interface"], (err or out).strip()
+                )
+            )
         changed = rc == 0
     how, note = announcer(host, todo["interface"])
     return _result(todo, host, changed, started, how, note)
@@ -312,8 +348,11 @@ def absent(address, interface=None, runner=run, check_mode=False):
     promoted = _promote_secondaries(todo["interface"]) if todo["lost"] else True
     rc, out, err = runner([ip] + todo["command"])
     if rc != 0 and "Cannot assign requested address" not in err and "not found" not in err:
-        raise CommandFailed("Cannot remove {0} from {1}: {2}. Remove it by hand: ip {3}.".format(
-            host, todo["interface"], (err or out).strip(), " ".join(todo["command"])))
+        raise CommandFailed(
+            "Cannot remove {0} from {1}: {2}. Remove it by hand: ip {3}.".format(
+                host, todo["interface"], (err or out).strip(), " ".join(todo["command"])
+            )
+        )
     note = ""
     if not promoted:
         left = _entries(runner)[1]

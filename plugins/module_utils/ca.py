@@ -6,6 +6,7 @@ Source: on-premises documentation, CA failover and CA backup. The directory hold
 size,
 owner and mode are ever part of an answer.
 """
+
 from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
@@ -35,8 +36,11 @@ _KEY_MARKS = (b"PRIVATE KEY-----",)
 def is_key(relative, head):
     """True when a file of the directory may hold a private key: by its place, its name or its first bytes."""
     parts = relative.split("/")
-    return "private" in parts[:-1] or parts[-1].endswith((".key", ".p12", ".pfx", ".jks")) or any(
-        mark in head for mark in _KEY_MARKS)
+    return (
+        "private" in parts[:-1]
+        or parts[-1].endswith((".key", ".p12", ".pfx", ".jks"))
+        or any(mark in head for mark in _KEY_MARKS)
+    )
 
 
 def _owner(number):
@@ -65,8 +69,7 @@ def manifest(directory, with_keys=True):
             path = os.path.join(base, name)
             relative = os.path.relpath(path, directory)
             info = os.lstat(path)
-            row = [relative, None, "%04o" % stat.S_IMODE(info.st_mode), _owner(info.st_uid), _group(info.st_gid), 0,
-                   ""]
+            row = [relative, None, "%04o" % stat.S_IMODE(info.st_mode), _owner(info.st_uid), _group(info.st_gid), 0, ""]
             if stat.S_ISLNK(info.st_mode):
                 row[1], row[6] = "link", os.readlink(path)
             elif stat.S_ISDIR(info.st_mode):
@@ -78,9 +81,10 @@ def manifest(directory, with_keys=True):
                 if with_keys or not is_key(relative, content[:4096]):
                     row[6] = hashlib.sha256(content).hexdigest()
             else:
-                raise BadInput("Expected files and directories in the CA directory, found something else at {0}. Move "
-                               "it "
-                               "away.".format(path))
+                raise BadInput(
+                    "Expected files and directories in the CA directory, found something else at {0}. Move it "
+                    "away.".format(path)
+                )
             rows.append(row)
     return sorted(rows)
 
@@ -139,15 +143,19 @@ def envelope_paths(state_dir, run_id):
 def openssl(arguments, data=None, program="openssl"):
     """Run openssl; returns its standard output (bytes). Raises CommandFailed without any of its input."""
     try:
-        process = subprocess.Popen([program] + arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE)
+        process = subprocess.Popen(
+            [program] + arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
         out, err = process.communicate(data)
     except OSError as exc:
         raise CommandFailed("Cannot run {0}: {1}. Install openssl on this host.".format(program, exc.strerror))
     if process.returncode != 0:
         lines = err.decode("utf-8", "replace").strip().splitlines()
-        raise CommandFailed("openssl {0} failed with {1}: {2}. Check openssl on this host.".format(
-            arguments[0], process.returncode, lines[-1] if lines else "no message"))
+        raise CommandFailed(
+            "openssl {0} failed with {1}: {2}. Check openssl on this host.".format(
+                arguments[0], process.returncode, lines[-1] if lines else "no message"
+            )
+        )
     return out
 
 
@@ -164,8 +172,24 @@ def make_envelope(state_dir, run_id, check_mode=False):
         old = os.umask(0o077)
         try:
             # Spelled for openssl 1.0.2 and later.
-            openssl(["req", "-x509", "-newkey", "rsa:%d" % ENVELOPE_BITS, "-nodes", "-sha256", "-days", "2", "-subj",
-                     "/CN=circonus-inside-ca-copy", "-keyout", key, "-out", certificate + ".new"])
+            openssl(
+                [
+                    "req",
+                    "-x509",
+                    "-newkey",
+                    "rsa:%d" % ENVELOPE_BITS,
+                    "-nodes",
+                    "-sha256",
+                    "-days",
+                    "2",
+                    "-subj",
+                    "/CN=circonus-inside-ca-copy",
+                    "-keyout",
+                    key,
+                    "-out",
+                    certificate + ".new",
+                ]
+            )
         finally:
             os.umask(old)
         os.rename(certificate + ".new", certificate)
@@ -190,9 +214,10 @@ def seal(directory, certificate):
     Reads the directory twice and refuses when it changed meanwhile (the CA was just issuing).
     """
     if not summary(directory)["initialised"]:
-        raise Refused("Expected a CA with its keys in {0}, found none. Copy from the CA host that ca.primary of "
-                      "site.json "
-                      "names.".format(directory))
+        raise Refused(
+            "Expected a CA with its keys in {0}, found none. Copy from the CA host that ca.primary of site.json "
+            "names.".format(directory)
+        )
     for _unused in range(3):
         before = manifest(directory)
         buffer = io.BytesIO()
@@ -201,9 +226,10 @@ def seal(directory, certificate):
         if manifest(directory) == before:
             break
     else:
-        raise Refused("Expected {0} to stay as it is for a moment, it changed during three attempts. Repeat when the "
-                      "CA "
-                      "is quiet.".format(directory))
+        raise Refused(
+            "Expected {0} to stay as it is for a moment, it changed during three attempts. Repeat when the CA is "
+            "quiet.".format(directory)
+        )
     descriptor, path = tempfile.mkstemp(prefix="ca-copy-", suffix=".crt")
     try:
         with os.fdopen(descriptor, "w") as handle:
@@ -227,9 +253,10 @@ def _account(member):
         try:
             numbers.append(getattr(lookup(name), field))
         except KeyError:
-            raise Refused("Expected the {0} {1} on this host, who owns {2} in the CA directory; there is none. Run "
-                          "Hooper "
-                          "on this host first.".format(kind, name, member.name))
+            raise Refused(
+                "Expected the {0} {1} on this host, who owns {2} in the CA directory; there is none. Run Hooper on "
+                "this host first.".format(kind, name, member.name)
+            )
     return tuple(numbers)
 
 
@@ -237,8 +264,11 @@ def unseal(envelope, expected, target, state_dir, run_id):
     """Open ``envelope`` into the new directory ``target`` and prove that it is what was sealed. Raises Refused."""
     directory, key, certificate = envelope_paths(state_dir, run_id)
     if not os.path.exists(key):
-        raise Refused("Expected the envelope key of run {0} in {1}, found none. Start with state=request on this "
-                      "host.".format(run_id, directory))
+        raise Refused(
+            "Expected the envelope key of run {0} in {1}, found none. Start with state=request on this host.".format(
+                run_id, directory
+            )
+        )
     data = openssl(["cms", "-decrypt", "-binary", "-inform", "DER", "-recip", certificate, "-inkey", key], envelope)
     if os.path.lexists(target):
         shutil.rmtree(target)
@@ -251,7 +281,8 @@ def unseal(envelope, expected, target, state_dir, run_id):
                 if parts[0] != "CA" or ".." in parts or not (member.isdir() or member.isfile() or member.issym()):
                     raise Refused("Expected only files below CA in the envelope, found {0}.".format(member.name))
                 owners[os.path.join(target, member.name)] = _account(member) + (
-                    None if member.issym() else member.mode & 0o7777,)
+                    None if member.issym() else member.mode & 0o7777,
+                )
             archive.extractall(target, **({"filter": "fully_trusted"} if hasattr(tarfile, "data_filter") else {}))
         unpacked = os.path.join(target, "CA")
         for path, (uid, gid, mode) in owners.items():
@@ -260,8 +291,11 @@ def unseal(envelope, expected, target, state_dir, run_id):
                 os.chmod(path, mode)
         found = digest(manifest(unpacked))
         if found != expected:
-            raise Refused("Expected the CA directory with digest {0}, the envelope contains {1}. Copy it again.".format(
-                expected[:12], found[:12]))
+            raise Refused(
+                "Expected the CA directory with digest {0}, the envelope contains {1}. Copy it again.".format(
+                    expected[:12], found[:12]
+                )
+            )
         return unpacked
     except Exception:
         shutil.rmtree(target, ignore_errors=True)

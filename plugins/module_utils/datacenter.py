@@ -5,6 +5,7 @@
 The parts run side by side in threads. A part that does not answer in time is missing from the answer and is named; the
 others are complete.
 """
+
 from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
@@ -109,7 +110,8 @@ def summarise_site(document):
 def read_site(path):
     """:func:`summarise_site` of the file at ``path``; a missing or broken file is an answer too."""
     nothing = dict.fromkeys(
-        ("active_datacenter", "ca_primary", "web_db_master", "web_db_connect_host", "secondary_cluster"))
+        ("active_datacenter", "ca_primary", "web_db_master", "web_db_connect_host", "secondary_cluster")
+    )
     if not os.path.exists(path):
         return dict(nothing, present=False, sha256="", error="{0} is missing".format(path))
     try:
@@ -124,8 +126,11 @@ def read_space(paths):
     for path in paths:
         try:
             info = os.statvfs(path)
-            result[path] = {"free_bytes": info.f_bavail * info.f_frsize, "total_bytes": info.f_blocks * info.f_frsize,
-                            "error": ""}
+            result[path] = {
+                "free_bytes": info.f_bavail * info.f_frsize,
+                "total_bytes": info.f_blocks * info.f_frsize,
+                "error": "",
+            }
         except OSError as exc:
             result[path] = {"free_bytes": 0, "total_bytes": 0, "error": exc.strerror}
     return result
@@ -183,7 +188,7 @@ def collect(params):
     """Read this host. ``params`` are those of the module datacenter_info. Returns its answer."""
     roles = set(params.get("roles") or [])
     deadline_s = float(params["deadline_s"])
-    each = max(0.5, min(3.0, deadline_s - 0.5))
+    each = max(0.5, deadline_s - 1.0)
 
     def units():
         names = params.get("units")
@@ -206,21 +211,24 @@ def collect(params):
         urls = [url for url in (params.get("status_url"), params.get("status_https_url")) if url]
         for number, url in enumerate(urls):
             parts["status%d" % number] = lambda url=url: read_status(
-                url, each, params.get("status_host"), params.get("status_ca_file"), params.get("status_verify", True))
+                url, each, params.get("status_host"), params.get("status_ca_file"), params.get("status_verify", True)
+            )
     results, problems = side_by_side(parts, deadline_s)
     answers = [results.pop(name) for name in sorted(results) if name.startswith("status")]
     states = set(answer["state"] for answer in answers)
     if "ca" in results:
         results["ca"]["processor"] = results.get("units", {}).get(CA_UNIT, {}).get("active", "unknown")
-    results.update({
-        "status": {"state": states.pop() if len(states) == 1 else "unknown", "answers": answers},
-        "lock": read_lock(params["lock_path"], time.time()),
-        "killswitch": os.path.exists(params["killswitch_path"]),
-        "clock": time.time(),
-        "boot_id": read_boot_id(),
-        "hostname": os.uname()[1],
-        "missing": problems,
-    })
+    results.update(
+        {
+            "status": {"state": states.pop() if len(states) == 1 else "unknown", "answers": answers},
+            "lock": read_lock(params["lock_path"], time.time()),
+            "killswitch": os.path.exists(params["killswitch_path"]),
+            "clock": time.time(),
+            "boot_id": read_boot_id(),
+            "hostname": os.uname()[1],
+            "missing": problems,
+        }
+    )
     if params.get("client_address"):
         wanted = address.split(params["client_address"])[0]
         results["client_address"] = address.locate(results.get("addresses", []), wanted) is not None

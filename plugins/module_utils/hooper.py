@@ -8,6 +8,7 @@ summary at the end of a run, maintenance mode, self-configure, config-check, kil
 not
 documented, so it is read leniently and its text is kept.
 """
+
 from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
@@ -41,7 +42,8 @@ _UPDATED = re.compile(r"\bfinished,\s+(\d+)(?:/\d+)?\s+resources?\b", re.IGNOREC
 _SECRET_NAME = re.compile(r"(pass|secret|token|^cookie$|session_key|oauth2_key|private)", re.IGNORECASE)
 _SECRET_TEXT = re.compile(
     r"(?i)\b([\w.-]*(?:pass(?:word|phrase)?|secret|token|cookie|session_key|oauth2_key)[\"']?\s*(?:=>|[:=])\s*)"
-    r"(\"[^\"]*\"|'[^']*'|[^\s,;]+)")
+    r"(\"[^\"]*\"|'[^']*'|[^\s,;]+)"
+)
 
 
 def command_line(command=COMMAND, nodename=None, maintenance=True, noop=False, debug=False):
@@ -64,7 +66,7 @@ def parse_summary(text):
     lines = [_ANSI.sub("", line).rstrip() for line in text.splitlines()]
     for position in range(len(lines) - 1, -1, -1):
         if _HEADER.match(lines[position]) and not _ENTRY.match(lines[position]):
-            lines = lines[position + 1:]
+            lines = lines[position + 1 :]
             break
     found = dict((level, []) for level in LEVELS)
     level, bare = None, False
@@ -151,52 +153,61 @@ def decide(rc, summary, done, options):
     Source: on-premises documentation, Hooper exit codes.
     """
     attention = "; ".join(
-        "{0}: {1}".format(level, entry) for level in ("FATAL", "NOTICE") for entry in summary.get(level, ()))
+        "{0}: {1}".format(level, entry) for level in ("FATAL", "NOTICE") for entry in summary.get(level, ())
+    )
     if rc == PACKAGE_UPDATED:
         if done["updates"] < options["update_retries"]:
             return "again", "a newer Hooper was installed"
         return "fail", (
             "installed a newer version of itself {0} times in a row (exit code 90), expected one. Check the package "
-            "repository "
-            "and the version pin.".format(done["updates"] + 1))
+            "repository and the version pin.".format(done["updates"] + 1)
+        )
     if rc == PACKAGE_FAILED:
-        return "fail", ("could not update its own package (exit code 91), nothing else was done. Check repository, "
-                        "proxy and "
-                        "version pin of this host, or use mode maintenance.")
+        return "fail", (
+            "could not update its own package (exit code 91), nothing else was done. Check repository, proxy and "
+            "version pin of this host, or use mode maintenance."
+        )
     if rc == KILLED:
         verdict = "skip" if options["allow_killswitch"] else "fail"
-        return verdict, ("found the killswitch and did nothing (exit code 92). Somebody wants Hooper to keep off this "
-                         "host; "
-                         "remove the file {0} when that is over.".format(options.get("killswitch", KILLSWITCH)))
+        return verdict, (
+            "found the killswitch and did nothing (exit code 92). Somebody wants Hooper to keep off this host; remove "
+            "the file {0} when that is over.".format(options.get("killswitch", KILLSWITCH))
+        )
     if rc == NO_NAME:
         if options["noop"]:
             return "skip", "does not know the name of this host yet (exit code 93); a real run would self-configure"
         if options["auto_self_configure"] and not done["self_configured"]:
             return "self_configure", "the host had no name"
-        return "fail", ("does not know the name of this host (exit code 93). Run it with self_configure, and check "
-                        "that "
-                        "machinfo of site.json has an address of this host.")
+        return "fail", (
+            "does not know the name of this host (exit code 93). Run it with self_configure, and check that machinfo "
+            "of site.json has an address of this host."
+        )
     if summary.get("FATAL"):
-        return "fail", ("stopped (exit code {0}): {1}. Fix this before any other host is touched.".format(
-            rc, attention.rstrip(".")))
+        return "fail", (
+            "stopped (exit code {0}): {1}. Fix this before any other host is touched.".format(rc, attention.rstrip("."))
+        )
     if rc in (OK, ATTENTION) and summary.get("NOTICE"):
         if options["allow_notice"]:
             return "done", attention
-        return "fail", ("wants the attention of an operator (exit code {0}): {1}. Settle it, or accept notices by "
-                        "allow_notice.".format(rc, attention.rstrip(".")))
+        return "fail", (
+            "wants the attention of an operator (exit code {0}): {1}. Settle it, or accept notices by "
+            "allow_notice.".format(rc, attention.rstrip("."))
+        )
     if rc == OK:
         return "done", ""
     if rc == ATTENTION:
-        return "fail", ("wants the attention of an operator (exit code 94) and its summary does not say why. Read its "
-                        "log.")
+        return "fail", (
+            "wants the attention of an operator (exit code 94) and its summary does not say why. Read its log."
+        )
     if rc == NO_SUMMARY:
-        return "fail", ("could not summarise its run (exit code 95), so its result is unknown. Read its log, then run "
-                        "it "
-                        "again.")
+        return "fail", (
+            "could not summarise its run (exit code 95), so its result is unknown. Read its log, then run it again."
+        )
     if rc == USAGE:
-        return "fail", ("did not understand its arguments (exit code 99). Expected a Hooper with the documented "
-                        "options; "
-                        "check the installed package circonus-field-hooper.")
+        return "fail", (
+            "did not understand its arguments (exit code 99). Expected a Hooper with the documented options; check the "
+            "installed package circonus-field-hooper."
+        )
     if rc < 0:
         return "fail", "was killed by signal {0}. Find out by whom, then run it again.".format(-rc)
     return "fail", "failed with exit code {0} of the configuration run. Read the last lines of its log.".format(rc)
@@ -226,11 +237,15 @@ def execute(argv, timeout):
     started = time.time()
     with tempfile.TemporaryFile() as output:
         try:
-            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                                       start_new_session=True)
+            process = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
         except OSError as exc:
-            raise CommandFailed("Cannot run {0}: {1}. Install the package circonus-field-hooper on this host.".format(
-                argv[0], exc.strerror))
+            raise CommandFailed(
+                "Cannot run {0}: {1}. Install the package circonus-field-hooper on this host.".format(
+                    argv[0], exc.strerror
+                )
+            )
         late = False
         try:
             process.wait(timeout=max(0.1, timeout))
@@ -248,8 +263,11 @@ def execute(argv, timeout):
         output.seek(0)
         text = output.read().decode("utf-8", "replace")
     if late:
-        raise TimedOut("did not end within {0:.0f} s and was stopped. Read its log, then run it again or raise "
-                       "the timeout.".format(timeout), output=text)
+        raise TimedOut(
+            "did not end within {0:.0f} s and was stopped. Read its log, then run it again or raise the "
+            "timeout.".format(timeout),
+            output=text,
+        )
     return process.returncode, text, round(time.time() - started, 3)
 
 
@@ -286,8 +304,17 @@ def converge(params, noop=False, runner=execute, clock=time.time, pause=time.sle
     }
     done = {"updates": 0, "self_configured": False}
     result = {
-        "changed": False, "rc": None, "summary": dict((level, []) for level in LEVELS), "messages": [], "runs": [],
-        "seconds": 0.0, "again": False, "skipped": False, "reason": "", "updated": None, "log_tail": [],
+        "changed": False,
+        "rc": None,
+        "summary": dict((level, []) for level in LEVELS),
+        "messages": [],
+        "runs": [],
+        "seconds": 0.0,
+        "again": False,
+        "skipped": False,
+        "reason": "",
+        "updated": None,
+        "log_tail": [],
     }
 
     def fail(sentence, kind=InsideError):
@@ -319,8 +346,9 @@ def converge(params, noop=False, runner=execute, clock=time.time, pause=time.sle
         if rc == KILLED and options["allow_killswitch"]:
             return rc
         if rc != OK or result["summary"]["FATAL"]:
-            verdict, sentence = decide(rc, result["summary"], {"updates": 99, "self_configured": True},
-                                       dict(options, allow_notice=True))
+            verdict, sentence = decide(
+                rc, result["summary"], {"updates": 99, "self_configured": True}, dict(options, allow_notice=True)
+            )
             if verdict == "fail":
                 fail("{0}: {1}{2}".format(word, sentence, last_words()))
         return rc
@@ -328,8 +356,12 @@ def converge(params, noop=False, runner=execute, clock=time.time, pause=time.sle
     waited = False
     while busy(params["command"]):
         if clock() >= deadline:
-            fail("is still busy with a run that somebody else started (process {0}). Wait for it.".format(
-                ", ".join(map(str, busy(params["command"])))), TimedOut)
+            fail(
+                "is still busy with a run that somebody else started (process {0}). Wait for it.".format(
+                    ", ".join(map(str, busy(params["command"])))
+                ),
+                TimedOut,
+            )
         waited = True
         pause(0.5)
     if waited:
@@ -344,8 +376,9 @@ def converge(params, noop=False, runner=execute, clock=time.time, pause=time.sle
         special("self-configure")
         done["self_configured"] = True
 
-    argv = command_line(params["command"], params.get("nodename"), params["mode"] == "maintenance", noop,
-                        params.get("debug", False))
+    argv = command_line(
+        params["command"], params.get("nodename"), params["mode"] == "maintenance", noop, params.get("debug", False)
+    )
     while True:
         rc = once(argv)
         if rc in (OK, ATTENTION):

@@ -9,6 +9,7 @@ beside it. That file also keeps the highest token ever given, so a token grows e
 Record: ``{"token": int, "state": "held"|"released", "run_id": str, "procedure": str, "owner": str,
 "controller": str, "pid": int, "acquired": epoch seconds, "expires": epoch seconds}``.
 """
+
 from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
@@ -48,9 +49,9 @@ def is_expired(record, now):
 def refusal(record, path, now):
     """One line about the holder of the lock and what can be done. ``record`` is held and not expired."""
     return (
-        "The platform is locked: expected no other procedure, found {procedure} of {owner} on {controller} "
-        "(run {run_id}, since {since}, expires {expires}, in {left} s) in {path}. Wait for it to end, or when it is "
-        "known to be dead repeat with break_run_id={run_id} (of a procedure: -e circonus_lock_break={run_id})."
+        "The platform is locked: expected no other procedure, found {procedure} of {owner} on {controller} (run "
+        "{run_id}, since {since}, expires {expires}, in {left} s) in {path}. Wait for it to end, or when it is known "
+        "to be dead repeat with break_run_id={run_id} (of a procedure: -e circonus_lock_break={run_id})."
     ).format(
         procedure=record.get("procedure") or "an unnamed procedure",
         owner=record.get("owner") or "an unnamed owner",
@@ -71,7 +72,8 @@ def lost(record, path, run_id, now):
         found = "a released lock (last run {0})".format(record.get("run_id"))
     elif record.get("run_id") != run_id:
         found = "{0} of {1} (run {2}, since {3})".format(
-            record.get("procedure"), record.get("owner"), record.get("run_id"), stamp(record.get("acquired")))
+            record.get("procedure"), record.get("owner"), record.get("run_id"), stamp(record.get("acquired"))
+        )
     else:
         found = "its own lock expired since {0}".format(stamp(record.get("expires")))
     return (
@@ -147,8 +149,8 @@ def parse(text, path):
         float(record["expires"])
     except (ValueError, KeyError, TypeError):
         raise BadInput(
-            "The lock file {0} is damaged: expected a JSON record with token, state and expires, found something "
-            "else. Make sure that no procedure runs, then remove the file.".format(path)
+            "The lock file {0} is damaged: expected a JSON record with token, state and expires, found something else. "
+            "Make sure that no procedure runs, then remove the file.".format(path)
         )
     return record
 
@@ -161,8 +163,9 @@ def read(path=DEFAULT_PATH):
     except IOError as exc:
         if exc.errno == errno.ENOENT:
             return None
-        raise InsideError("Cannot read the lock {0}: {1}. Check the file system of this "
-                          "host.".format(path, exc.strerror))
+        raise InsideError(
+            "Cannot read the lock {0}: {1}. Check the file system of this host.".format(path, exc.strerror)
+        )
 
 
 def check(path, run_id, token=None, now=None):
@@ -265,6 +268,7 @@ def apply(path, request, check_mode=False, now=None, timeout=FLOCK_TIMEOUT):
     "held": bool}``.
     In check mode the file is only read. Raises LockHeld, TimedOut or BadInput.
     """
+
     def outcome(current, floor):
         moment = time.time() if now is None else now
         record, action, previous = decide(current, request, moment, floor, path)
@@ -275,7 +279,8 @@ def apply(path, request, check_mode=False, now=None, timeout=FLOCK_TIMEOUT):
             "lock": result,
             "token": int(result.get("token", 0)),
             "previous": previous or {},
-            "held": is_held(result) and result.get("run_id") == request.get("run_id")
+            "held": is_held(result)
+            and result.get("run_id") == request.get("run_id")
             and not is_expired(result, moment),
         }
 
@@ -290,5 +295,7 @@ def apply(path, request, check_mode=False, now=None, timeout=FLOCK_TIMEOUT):
             return result
     except (IOError, OSError) as exc:
         raise InsideError(
-            "Cannot write the lock {0}: {1}. Check that its directory is writable and has "
-            "space.".format(path, exc.strerror))
+            "Cannot write the lock {0}: {1}. Check that its directory is writable and has space.".format(
+                path, exc.strerror
+            )
+        )

@@ -14,6 +14,7 @@ one known to this host counts; a unit without any is left out, unless it is ``re
 be
 listening once the unit is up. ``logs`` belong to the component, a unit may add its own.
 """
+
 from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
@@ -30,8 +31,16 @@ from ansible_collections.circonus.inside.plugins.module_utils.errors import (
 )
 
 PROPERTIES = (
-    "Id", "LoadState", "ActiveState", "SubState", "UnitFileState", "MainPID", "ActiveEnterTimestamp",
-    "ActiveEnterTimestampMonotonic", "Result", "NRestarts",
+    "Id",
+    "LoadState",
+    "ActiveState",
+    "SubState",
+    "UnitFileState",
+    "MainPID",
+    "ActiveEnterTimestamp",
+    "ActiveEnterTimestampMonotonic",
+    "Result",
+    "NRestarts",
 )
 VERBS = ("check", "start", "stop", "restart")
 DOWN_STATES = ("inactive", "failed")
@@ -110,8 +119,11 @@ def show_units(names, runner=run, timeout=10.0):
         argv += ["-p", name]
     rc, out, err = runner(argv + [_full(name) for name in names], timeout)
     if not out.strip():
-        raise CommandFailed("systemctl show answered nothing (exit code {0}: {1}). Check systemd on this host.".format(
-            rc, err.strip() or "no message"))
+        raise CommandFailed(
+            "systemctl show answered nothing (exit code {0}: {1}). Check systemd on this host.".format(
+                rc, err.strip() or "no message"
+            )
+        )
     return parse_show(out, names, time.time(), _monotonic())
 
 
@@ -124,7 +136,7 @@ def installed_units(pattern="circonus-*", runner=run, timeout=10.0):
 def parse_unit_files(text):
     """Names of services in the output of ``systemctl list-unit-files``; templates are left out. Pure."""
     names = [line.split()[0] for line in text.splitlines() if line.split()]
-    return sorted(name[:-len(".service")] for name in names if name.endswith(".service") and "@." not in name)
+    return sorted(name[: -len(".service")] for name in names if name.endswith(".service") and "@." not in name)
 
 
 def _full(name):
@@ -173,14 +185,19 @@ def names_of(entry):
     """All unit names that a catalogue entry mentions, in order. Raises BadInput for a malformed entry."""
     names = []
     if not isinstance(entry, dict) or not isinstance(entry.get("units"), list):
-        raise BadInput("Expected a catalogue entry with a list of units, found {0}. Correct the role's vars.".format(
-            type(entry).__name__))
+        raise BadInput(
+            "Expected a catalogue entry with a list of units, found {0}. Correct the role's vars.".format(
+                type(entry).__name__
+            )
+        )
     for unit in entry["units"]:
         candidates = unit.get("candidates") if isinstance(unit, dict) else None
         if not candidates or not unit.get("id"):
-            raise BadInput("Expected id and candidates for every unit of {0}, found {1!r}. Correct the role's "
-                           "vars.".format(
-                entry.get("name"), unit))
+            raise BadInput(
+                "Expected id and candidates for every unit of {0}, found {1!r}. Correct the role's vars.".format(
+                    entry.get("name"), unit
+                )
+            )
         names += [name for name in candidates if name not in names]
     return names
 
@@ -196,8 +213,11 @@ def resolve(entry, states, only=None):
     known = [unit["id"] for unit in entry["units"]]
     for wanted in only or ():
         if wanted not in known:
-            raise BadInput("Unknown unit {0} of {1}: expected one of {2}. Correct the request.".format(
-                wanted, entry.get("name"), ", ".join(known)))
+            raise BadInput(
+                "Unknown unit {0} of {1}: expected one of {2}. Correct the request.".format(
+                    wanted, entry.get("name"), ", ".join(known)
+                )
+            )
     found = []
     for unit in entry["units"]:
         if only is not None and unit["id"] not in only:
@@ -205,17 +225,21 @@ def resolve(entry, states, only=None):
         name = next((name for name in unit["candidates"] if states.get(name, {}).get("exists")), None)
         if name is None:
             if unit.get("required"):
-                raise InsideError("Expected the unit {0} of {1}, this host has none. Run Hooper on it, then start "
-                                  "again.".format(
-                    " or ".join(unit["candidates"]), entry.get("name")))
+                raise InsideError(
+                    "Expected the unit {0} of {1}, this host has none. Run Hooper on it, then start again.".format(
+                        " or ".join(unit["candidates"]), entry.get("name")
+                    )
+                )
             continue
-        found.append({
-            "id": unit["id"],
-            "unit": name,
-            "ports": list(unit.get("ports") or []),
-            "logs": list(unit.get("logs") or entry.get("logs") or []),
-            "enabled_only": bool(unit.get("enabled_only")),
-        })
+        found.append(
+            {
+                "id": unit["id"],
+                "unit": name,
+                "ports": list(unit.get("ports") or []),
+                "logs": list(unit.get("logs") or entry.get("logs") or []),
+                "enabled_only": bool(unit.get("enabled_only")),
+            }
+        )
     return found
 
 
@@ -276,8 +300,19 @@ def as_entry(units, name=None):
     return {"name": name or "this host", "units": described}
 
 
-def operate(entry, verb, only=None, keep_stopped=(), timeout=120.0, check_mode=False, log_lines=5, runner=run,
-            ports_reader=listening_ports, expect="up", enabled=None):
+def operate(
+    entry,
+    verb,
+    only=None,
+    keep_stopped=(),
+    timeout=120.0,
+    check_mode=False,
+    log_lines=5,
+    runner=run,
+    ports_reader=listening_ports,
+    expect="up",
+    enabled=None,
+):
     """Carry out one verb of the engine on the units of a catalogue entry that this host has.
 
     verb: check, start, stop, restart. expect: for check, whether ``up``, ``down`` or ``any`` is right. timeout:
@@ -316,7 +351,9 @@ def operate(entry, verb, only=None, keep_stopped=(), timeout=120.0, check_mode=F
                 what = "could not be {0}".format(_PAST[action])
                 raise CommandFailed(
                     _complaint(entry, unit, what, (err or out).strip(), log_lines, runner),
-                    service=entry.get("name"), unit=unit["unit"])
+                    service=entry.get("name"),
+                    unit=unit["unit"],
+                )
             if action in ("start", "stop"):
                 _wait([unit], action == "start", deadline, entry, log_lines, runner, ports_reader)
     expected = {"start": "up", "restart": "up", "stop": "down"}.get(verb, expect)
@@ -327,23 +364,28 @@ def operate(entry, verb, only=None, keep_stopped=(), timeout=120.0, check_mode=F
     for unit in units:
         state = states[unit["unit"]]
         missing = is_up(unit, states, ports)
-        result["units"].append({
-            "id": unit["id"],
-            "unit": unit["unit"],
-            "active": state["active"],
-            "sub": state["sub"],
-            "enabled": state["enabled"],
-            "pid": state["pid"],
-            "since_epoch": state["since_epoch"],
-            "up": missing is None,
-            "missing": missing or "",
-        })
+        result["units"].append(
+            {
+                "id": unit["id"],
+                "unit": unit["unit"],
+                "active": state["active"],
+                "sub": state["sub"],
+                "enabled": state["enabled"],
+                "pid": state["pid"],
+                "since_epoch": state["since_epoch"],
+                "up": missing is None,
+                "missing": missing or "",
+            }
+        )
         if verb == "check" and unit["id"] not in keep_stopped:
             if expected == "up" and missing and not _switched_off(unit, state):
                 wrong.append(_complaint(entry, unit, missing, "", log_lines, runner))
             elif expected == "down" and state["active"] not in DOWN_STATES:
-                wrong.append("{0} is {1}, expected it to be stopped. Stop it: systemctl stop {0}".format(
-                    unit["unit"], state["active"]))
+                wrong.append(
+                    "{0} is {1}, expected it to be stopped. Stop it: systemctl stop {0}".format(
+                        unit["unit"], state["active"]
+                    )
+                )
     result["seconds"] = round(time.time() - started, 3)
     if wrong:
         raise InsideError(" ".join(wrong), service=entry.get("name"), units=result["units"])
@@ -371,7 +413,9 @@ def _wait(units, up, deadline, entry, log_lines, runner, ports_reader):
         if gave_up or time.time() >= deadline:
             raise TimedOut(
                 _complaint(entry, unit, missing if gave_up else missing + " at the deadline", "", log_lines, runner),
-                service=entry.get("name"), unit=unit["unit"])
+                service=entry.get("name"),
+                unit=unit["unit"],
+            )
         time.sleep(POLL)
 
 
@@ -389,5 +433,10 @@ def _complaint(entry, unit, what, message, log_lines, runner):
     lines = [line.strip() for line in lines[-log_lines:] if line.strip()]
     said = " It said: {0}.".format(" | ".join(lines)) if lines else ""
     return "{0} of {1} {2}.{3}{4} Look at {5} and systemctl status {0}.".format(
-        unit["unit"], entry.get("name"), what, " {0}.".format(message.rstrip(".")) if message else "", said,
-        ", ".join(unit["logs"]) or "the journal")
+        unit["unit"],
+        entry.get("name"),
+        what,
+        " {0}.".format(message.rstrip(".")) if message else "",
+        said,
+        ", ".join(unit["logs"]) or "the journal",
+    )

@@ -20,15 +20,15 @@ author:
 options:
   state:
     description:
-      - V(info) tells what is in the directory, without anything about the content of its keys.
+      - V(read) tells what is in the directory, without anything about the content of its keys.
       - V(request) makes the envelope key on the receiver, or finds that of the same O(run_id).
       - V(exported) seals the directory on the source.
       - V(imported) installs the envelope on the receiver and removes the envelope key. Equal content changes nothing.
     type: str
-    choices: [info, request, exported, imported]
-    default: info
+    choices: [read, request, exported, imported]
+    default: read
   run_id:
-    description: Identity of the run. Required unless O(state=info).
+    description: Identity of the run. Required unless O(state=read).
     type: str
   path:
     description: Home of the CA.
@@ -110,23 +110,23 @@ aside:
   sample: /opt/circonus/CA.aside-20240131T120000Z-a1b2c3
 present:
   description: Whether the directory is there.
-  returned: with O(state=info)
+  returned: with O(state=read)
   type: bool
 initialised:
   description: Whether it has a CA certificate and keys.
-  returned: with O(state=info)
+  returned: with O(state=read)
   type: bool
 files:
   description: How many files it has.
-  returned: with O(state=info)
+  returned: with O(state=read)
   type: int
 newest_mtime:
   description: Time of its newest file in epoch seconds.
-  returned: with O(state=info)
+  returned: with O(state=read)
   type: float
 digest:
   description: Digest of its content, of keys only name, size, owner and mode.
-  returned: with O(state=info)
+  returned: with O(state=read)
   type: str
 """
 
@@ -161,16 +161,17 @@ def load(params, check_mode):
     if ca.install(*arguments, check_mode=True)["changed"]:
         unit = params["processor_unit"]
         if unit and service.show_units([unit])[unit]["active"] == "active":
-            raise Refused("Expected a CA that is not in use, {0} is active on this host. Check ca.primary of "
-                          "site.json, the "
-                          "copy goes to the host that does not run it.".format(unit))
+            raise Refused(
+                "Expected a CA that is not in use, {0} is active on this host. Check ca.primary of site.json, the copy "
+                "goes to the host that does not run it.".format(unit)
+            )
     return ca.install(*arguments, check_mode=check_mode)
 
 
 def main():
     module = AnsibleModule(
         argument_spec=dict(
-            state=dict(type="str", choices=["info", "request", "exported", "imported"], default="info"),
+            state=dict(type="str", choices=["read", "request", "exported", "imported"], default="read"),
             run_id=dict(type="str"),
             path=dict(type="path", default=ca.PATH),
             certificate=dict(type="str"),
@@ -188,7 +189,7 @@ def main():
     )
     params = module.params
     try:
-        if params["state"] == "info":
+        if params["state"] == "read":
             result = dict(ca.summary(params["path"]), changed=False)
         else:
             act = {"request": request, "exported": export, "imported": load}[params["state"]]
@@ -196,8 +197,11 @@ def main():
     except InsideError as exc:
         module.fail_json(msg=str(exc), refused=isinstance(exc, Refused), **exc.details)
     except (IOError, OSError) as exc:
-        module.fail_json(msg="Cannot work on {0}: {1}. Check the file system of this host.".format(
-            getattr(exc, "filename", None) or params["path"], exc.strerror))
+        module.fail_json(
+            msg="Cannot work on {0}: {1}. Check the file system of this host.".format(
+                getattr(exc, "filename", None) or params["path"], exc.strerror
+            )
+        )
     module.exit_json(**result)
 
 

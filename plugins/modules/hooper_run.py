@@ -149,7 +149,7 @@ runs:
   elements: dict
   sample: [{arguments: ['-m'], rc: 0, seconds: 12.4}]
 updated:
-  description: How many resources the last run changed, V(none) when it did not say; then RV(changed) is true.
+  description: How many resources the last run changed, V(none) when it did not say; then C(changed) is true.
   returned: always
   type: int
 log_tail:

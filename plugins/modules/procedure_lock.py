@@ -157,8 +157,11 @@ def main():
     request = dict(module.params)
     path = request.pop("path")
     if request["ttl"] < 1:
-        module.fail_json(msg="ttl must be 1 second or more, found {0}. Give the seconds until the lock "
-                             "expires.".format(request["ttl"]))
+        module.fail_json(
+            msg="ttl must be 1 second or more, found {0}. Give the seconds until the lock expires.".format(
+                request["ttl"]
+            )
+        )
     try:
         module.exit_json(**lock.apply(path, request, check_mode=module.check_mode))
     except InsideError as exc:

@@ -6,6 +6,7 @@ Shapes are those of ``plugin_utils/failover.py``: sites, probes, parameters and 
 
 Sources: operation manual "Updates" and "Service Dependencies"; on-premises documentation, Hooper run order.
 """
+
 from __future__ import annotations
 
 from ansible_collections.circonus.inside.plugins.module_utils.site_file import canonical_sha256
@@ -72,9 +73,10 @@ def hooper_verdict(situation: f.Situation, order: dict, params: dict, run: dict,
         return f.refuse("Expected hosts that Hooper manages, found none. Check the inventory and --limit.")
     for host in hosts:
         if not f.reachable(probes, host):
-            return f.refuse("%s does not answer (%s). Hooper runs on all hosts or on none: bring it back, or leave it "
-                            "out "
-                            "by --limit." % (host, _why(probes, host)))
+            return f.refuse(
+                "%s does not answer (%s). Hooper runs on all hosts or on none: bring it back, or leave it out by "
+                "--limit." % (host, _why(probes, host))
+            )
     for host in hosts:
         problem = _hooper_problem(sites, probes, host, params)
         if problem:
@@ -83,19 +85,25 @@ def hooper_verdict(situation: f.Situation, order: dict, params: dict, run: dict,
     if lock["refusal"]:
         return f.refuse(lock["refusal"])
     stages = hooper_stages(sites, order, params["hooper_run_mode"])
-    plan = ["Stage %d (%s): %s" % (
-        stage["stage"], STAGE_NAMES.get(stage["stage"], "?"), ", then "
-                                                              "".join(" and ".join(wave) for wave in stage["waves"]))
-        for stage in stages]
-    how = "in maintenance mode, packages stay as they are" if params["hooper_run_mode"] == "maintenance" else \
-        "in full mode, packages are updated"
+    plan = []
+    for stage in stages:
+        waves = ", then ".join(" and ".join(wave) for wave in stage["waves"])
+        plan.append("Stage %d (%s): %s" % (stage["stage"], STAGE_NAMES.get(stage["stage"], "?"), waves))
+    how = (
+        "in maintenance mode, packages stay as they are"
+        if params["hooper_run_mode"] == "maintenance"
+        else "in full mode, packages are updated"
+    )
     return {
         "result": "proceed",
         "reason": "Run Hooper on %s %s." % (_count(hosts, "host"), how),
         "done": "Hooper ran on %s." % _count(hosts, "host"),
         "plan": plan,
-        "warnings": ["%s %s: %s" % (item["id"], item["path"], item["message"]) for item in findings
-                     if item["severity"] == "error"],
+        "warnings": [
+            "%s %s: %s" % (item["id"], item["path"], item["message"])
+            for item in findings
+            if item["severity"] == "error"
+        ],
         "stages": stages,
         "waves": [wave for stage in stages for wave in stage["waves"]],
         "lock_hosts": _lock_hosts(situation, hosts),
@@ -124,13 +132,19 @@ def _hooper_problem(sites, probes, host, params):
     installed = f.installed_site(probes, host)
     if not installed.get("present"):
         return "%s has no site.json (%s). Run site_distribute.yml first." % (
-            host, installed.get("error") or (probes[host].get("missing") or {}).get("site") or "missing")
+            host,
+            installed.get("error") or (probes[host].get("missing") or {}).get("site") or "missing",
+        )
     if installed.get("sha256") != canonical_sha256(sites[site]["raw"]):
         return "site.json on %s differs from that of site %s on the controller. Run site_distribute.yml first." % (
-            host, site)
+            host,
+            site,
+        )
     if probes[host].get("killswitch") and not params.get("hooper_run_allow_killswitch"):
-        return ("%s has a Hooper killswitch: somebody wants Hooper to keep off. Remove it when that is over, or add "
-                "-e hooper_run_allow_killswitch=true to leave this host out." % host)
+        return (
+            "%s has a Hooper killswitch: somebody wants Hooper to keep off. Remove it when that is over, or add -e "
+            "hooper_run_allow_killswitch=true to leave this host out." % host
+        )
     return None
 
 
@@ -157,8 +171,10 @@ def hooper_outcome(answers: dict, check_mode: bool) -> dict:
         warnings += ["%s: WARNING: %s" % tuple(text.split(": ", 1)) for text in still]
     elif still:
         more = " (and %d more)" % (len(still) - 1) if len(still) > 1 else ""
-        problem = ("Hooper still warns after its last run on %s%s. Settle it and run it again, or allow more runs by "
-                   "hooper_run_passes." % (still[0].rstrip("."), more))
+        problem = (
+            "Hooper still warns after its last run on %s%s. Settle it and run it again, or allow more runs by "
+            "hooper_run_passes." % (still[0].rstrip("."), more)
+        )
     return {"facts": facts, "warnings": warnings, "problem": problem}
 
 
@@ -171,22 +187,27 @@ def active_site(situation: f.Situation) -> tuple:
     silent = [host for host in situation.db_hosts if not f.reachable(situation.probes, host)]
     if silent and not situation.primaries:
         return None, "%s does not answer (%s), and no other database accepts writes. Bring it back." % (
-            silent[0], _why(situation.probes, silent[0]))
+            silent[0],
+            _why(situation.probes, silent[0]),
+        )
     if len(sites) == 1:
         return next(iter(sites)), None
     named = sorted(name for name, site in sites.items() if site["raw"].get("active_datacenter") is True)
     found = sorted({f.site_of(sites, host) for host in situation.primaries})
     if len(situation.primaries) > 1:
         return None, "%s accept writes at the same time. Stop one of them before anything else is done." % (
-            " and ".join(situation.primaries))
+            " and ".join(situation.primaries)
+        )
     if found and named and found != named:
-        return None, ("The witnesses do not agree which site is active: the primary database is in %s, site.json says "
-                      "%s. "
-                      "Finish the failover first." % (found[0], ", ".join(named)))
+        return None, (
+            "The witnesses do not agree which site is active: the primary database is in %s, site.json says %s. Finish "
+            "the failover first." % (found[0], ", ".join(named))
+        )
     if found or len(named) == 1:
         return (found or named)[0], None
-    return None, ("No database accepts writes and site.json does not name the active site. Start the primary database "
-                  "first.")
+    return None, (
+        "No database accepts writes and site.json does not name the active site. Start the primary database first."
+    )
 
 
 def restart_verdict(situation: f.Situation, catalogue: dict, chains: dict, params: dict, run: dict) -> dict:
@@ -199,8 +220,10 @@ def restart_verdict(situation: f.Situation, catalogue: dict, chains: dict, param
     trigger = params["service_restart_dependents_of"]
     wanted = params.get("service_restart_dependents_site")
     if wanted and wanted not in situation.sites:
-        return f.refuse("service_restart_dependents_site must be one of %s, found %s." % (
-            ", ".join(sorted(situation.sites)), wanted))
+        return f.refuse(
+            "service_restart_dependents_site must be one of %s, found %s."
+            % (", ".join(sorted(situation.sites)), wanted)
+        )
     active, refusal = active_site(situation)
     if refusal:
         return f.refuse(refusal)
@@ -219,31 +242,52 @@ def restart_verdict(situation: f.Situation, catalogue: dict, chains: dict, param
         for site in scope:
             for host in f.local_machines(situation.sites, site, link["role"]):
                 if not f.reachable(situation.probes, host):
-                    return f.refuse("%s does not answer (%s); %s on it is part of the chain. Bring it back, then "
-                                    "start again."
-                                    % (host, _why(situation.probes, host), link["role"]))
+                    return f.refuse(
+                        "%s does not answer (%s); %s on it is part of the chain. Bring it back, then start "
+                        "again." % (host, _why(situation.probes, host), link["role"])
+                    )
                 why = _leave_alone(situation, entry, link, host, site != active, warnings)
                 if why:
                     skipped.append("%s on %s is left alone: %s." % (link["role"], host, why))
                 else:
-                    restarts.append({
-                        "role": link["role"], "host": host, "only": link.get("only"),
-                        "service": {"name": entry["name"], "units": entry["units"], "logs": entry.get("logs") or []},
-                    })
-    plan = ["Restart %s on %s and wait until it is up" % (
-        " and ".join(item["only"]) if item["only"] else item["role"], item["host"]) for item in restarts] + skipped
+                    restarts.append(
+                        {
+                            "role": link["role"],
+                            "host": host,
+                            "only": link.get("only"),
+                            "service": {
+                                "name": entry["name"],
+                                "units": entry["units"],
+                                "logs": entry.get("logs") or [],
+                            },
+                        }
+                    )
+    plan = [
+        "Restart %s on %s and wait until it is up"
+        % (" and ".join(item["only"]) if item["only"] else item["role"], item["host"])
+        for item in restarts
+    ] + skipped
     base = {
-        "plan": plan, "warnings": warnings, "restarts": restarts, "edition": edition, "active": active,
-        "lock_hosts": f.lock_hosts(situation), "lock_break": lock["break"] or params.get("circonus_lock_break"),
+        "plan": plan,
+        "warnings": warnings,
+        "restarts": restarts,
+        "edition": edition,
+        "active": active,
+        "lock_hosts": f.lock_hosts(situation),
+        "lock_break": lock["break"] or params.get("circonus_lock_break"),
     }
     if not restarts:
-        return dict(base, result="nothing_to_do", reason="Nothing that depends on %s has to be restarted (edition "
-                                                         "%s)." % (
-            trigger, edition))
+        return dict(
+            base,
+            result="nothing_to_do",
+            reason="Nothing that depends on %s has to be restarted (edition %s)." % (trigger, edition),
+        )
     return dict(
-        base, result="proceed",
+        base,
+        result="proceed",
         reason="Restart %s of %s, one after another (edition %s)." % (_count(restarts, "dependant"), trigger, edition),
-        done="%s of %s restarted; everything is up." % (_count(restarts, "dependant"), trigger))
+        done="%s of %s restarted; everything is up." % (_count(restarts, "dependant"), trigger),
+    )
 
 
 def _count(items, word):
@@ -253,15 +297,20 @@ def _count(items, word):
 def _trigger_problem(situation, trigger, scope):
     if trigger == "web_db":
         if not situation.primaries:
-            return ("No database accepts writes; what depends on it would only fail again. Start the primary database "
-                    "first.")
+            return (
+                "No database accepts writes; what depends on it would only fail again. Start the primary database "
+                "first."
+            )
         return None
     for site in scope:
         hosts = f.local_machines(situation.sites, site, trigger)
         names = situation.units.get(trigger) or []
         if hosts and not any(f.unit_active(situation.probes, host, names) for host in hosts):
             return "%s runs on no host of %s (%s); what depends on it would only fail again. Start it first." % (
-                trigger, site, ", ".join(hosts))
+                trigger,
+                site,
+                ", ".join(hosts),
+            )
     return None
 
 
@@ -278,9 +327,10 @@ def _leave_alone(situation, entry, link, host, passive, warnings):
     running = any(unit["active"] in ("active", "activating", "reloading") for unit in found)
     if passive and entry.get("passive") == "stopped":
         if running:
-            warnings.append("%s runs on %s in the passive datacenter and must not. Stop it, and find out who started "
-                            "it." % (
-                link["role"], host))
+            warnings.append(
+                "%s runs on %s in the passive datacenter and must not. Stop it, and find out who started "
+                "it." % (link["role"], host)
+            )
         return "it is kept stopped in the passive datacenter"
     if not found:
         return "it is not installed"

@@ -9,20 +9,24 @@ import pytest
 from ansible_collections.circonus.inside.plugins.module_utils import address
 from ansible_collections.circonus.inside.plugins.module_utils.errors import BadInput, CommandFailed, Refused
 
-LIST = "\n".join((
-    r"1: lo    inet 127.0.0.1/8 scope host lo\       valid_lft forever preferred_lft forever",
-    r"1: lo    inet6 ::1/128 scope host \       valid_lft forever preferred_lft forever",
-    r"2: site0@if9    inet 192.0.2.11/24 brd 192.0.2.255 scope global site0\       valid_lft forever preferred_lft "
-    r"forever",
-    r"3: svc0    inet 198.51.100.11/24 brd 198.51.100.255 scope global svc0\       valid_lft forever",
-    r"3: svc0    inet6 fe80::5054:ff:fe12:3456/64 scope link \       valid_lft forever preferred_lft forever",
-    r"4: tun0    inet 203.0.113.1 peer 203.0.113.2/32 scope global tun0\       valid_lft forever",
-))
+LIST = "\n".join(
+    (
+        r"1: lo    inet 127.0.0.1/8 scope host lo\       valid_lft forever preferred_lft forever",
+        r"1: lo    inet6 ::1/128 scope host \       valid_lft forever preferred_lft forever",
+        r"2: site0@if9    inet 192.0.2.11/24 brd 192.0.2.255 scope global site0\       valid_lft forever preferred_lft "
+        r"forever",
+        r"3: svc0    inet 198.51.100.11/24 brd 198.51.100.255 scope global svc0\       valid_lft forever",
+        r"3: svc0    inet6 fe80::5054:ff:fe12:3456/64 scope link \       valid_lft forever preferred_lft forever",
+        r"4: tun0    inet 203.0.113.1 peer 203.0.113.2/32 scope global tun0\       valid_lft forever",
+    )
+)
 WITH = LIST + "\n" + r"3: svc0    inet 198.51.100.200/24 scope global secondary svc0\       valid_lft forever"
-ALIAS_FIRST = "\n".join((
-    r"3: svc0    inet 198.51.100.200/24 scope global svc0\       valid_lft forever",
-    r"3: svc0    inet 198.51.100.11/24 scope global secondary svc0\       valid_lft forever",
-))
+ALIAS_FIRST = "\n".join(
+    (
+        r"3: svc0    inet 198.51.100.200/24 scope global svc0\       valid_lft forever",
+        r"3: svc0    inet 198.51.100.11/24 scope global secondary svc0\       valid_lft forever",
+    )
+)
 
 
 class Host:
@@ -46,8 +50,14 @@ class TestParseAddresses:
     def test_reads_interfaces_prefixes_and_peers(self):
         found = address.parse_addresses(WITH)
         assert [(entry["interface"], entry["address"], entry["prefix"]) for entry in found] == [
-            ("lo", "127.0.0.1", 8), ("lo", "::1", 128), ("site0", "192.0.2.11", 24), ("svc0", "198.51.100.11", 24),
-            ("svc0", "fe80::5054:ff:fe12:3456", 64), ("tun0", "203.0.113.1", 32), ("svc0", "198.51.100.200", 24)]
+            ("lo", "127.0.0.1", 8),
+            ("lo", "::1", 128),
+            ("site0", "192.0.2.11", 24),
+            ("svc0", "198.51.100.11", 24),
+            ("svc0", "fe80::5054:ff:fe12:3456", 64),
+            ("tun0", "203.0.113.1", 32),
+            ("svc0", "198.51.100.200", 24),
+        ]
         assert [entry["secondary"] for entry in found] == [False] * 6 + [True]
 
     def test_ignores_what_it_does_not_know(self):
@@ -121,8 +131,9 @@ class TestPresent:
 
     def test_a_failing_ip_is_one_line(self):
         with pytest.raises(CommandFailed, match="Operation not permitted"):
-            address.present("198.51.100.200", runner=Host([LIST], rc=2, err="RTNETLINK answers: Operation not "
-                                                                            "permitted\n"))
+            address.present(
+                "198.51.100.200", runner=Host([LIST], rc=2, err="RTNETLINK answers: Operation not permitted\n")
+            )
 
 
 class TestAbsent:

@@ -52,10 +52,16 @@ class TestSummary:
 
 
 class TestIsKey:
-    @pytest.mark.parametrize("name, head, expected", [
-        ("private/anything", b"", True), ("web.key", b"", True), ("certs/bundle.pem", KEY.encode(), True),
-        ("public-info/ca.crt", b"-----BEGIN CERTIFICATE-----", False), ("index.txt", b"", False),
-    ])
+    @pytest.mark.parametrize(
+        "name, head, expected",
+        [
+            ("private/anything", b"", True),
+            ("web.key", b"", True),
+            ("certs/bundle.pem", KEY.encode(), True),
+            ("public-info/ca.crt", b"-----BEGIN CERTIFICATE-----", False),
+            ("index.txt", b"", False),
+        ],
+    )
     def test_by_place_name_or_content(self, name, head, expected):
         assert ca.is_key(name, head) is expected
 

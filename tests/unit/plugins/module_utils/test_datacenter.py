@@ -16,21 +16,24 @@ from ansible_collections.circonus.inside.plugins.module_utils.errors import Insi
 
 
 class TestParseStatus:
-    @pytest.mark.parametrize("page, state", [
-        ("ACTIVE", "ACTIVE"),
-        ("<html><body><h1> STANDBY </h1></body></html>", "STANDBY"),
-        ("<p>state:ACTIVE.</p>", "ACTIVE"),
-        ("<b>ACTIVE</b> since noon, was <i class='STANDBY'>elsewhere</i>", "ACTIVE"),
-        ("<title>ACTIVE</title><body>ACTIVE</body>", "ACTIVE"),
-        ("ACTIVE or STANDBY", "unknown"),
-        ("", "unknown"),
-        ("active", "unknown"),
-        ("INACTIVE", "unknown"),
-        ("ACTIVE-ISH STANDBY_MODE", "unknown"),
-        ("<!-- ACTIVE --><p>STANDBY</p>", "STANDBY"),
-        ("<script>var x = 'ACTIVE';</script>", "unknown"),
-        ("<h1>Internal Server Error</h1>", "unknown"),
-    ])
+    @pytest.mark.parametrize(
+        "page, state",
+        [
+            ("ACTIVE", "ACTIVE"),
+            ("<html><body><h1> STANDBY </h1></body></html>", "STANDBY"),
+            ("<p>state:ACTIVE.</p>", "ACTIVE"),
+            ("<b>ACTIVE</b> since noon, was <i class='STANDBY'>elsewhere</i>", "ACTIVE"),
+            ("<title>ACTIVE</title><body>ACTIVE</body>", "ACTIVE"),
+            ("ACTIVE or STANDBY", "unknown"),
+            ("", "unknown"),
+            ("active", "unknown"),
+            ("INACTIVE", "unknown"),
+            ("ACTIVE-ISH STANDBY_MODE", "unknown"),
+            ("<!-- ACTIVE --><p>STANDBY</p>", "STANDBY"),
+            ("<script>var x = 'ACTIVE';</script>", "unknown"),
+            ("<h1>Internal Server Error</h1>", "unknown"),
+        ],
+    )
     def test_wants_one_whole_word_in_the_text(self, page, state):
         assert datacenter.parse_status(page) == state
 
@@ -69,10 +72,16 @@ def frontend():
 class TestReadStatus:
     def test_reads_the_word(self, frontend):
         assert datacenter.read_status(frontend + "/status") == {
-            "url": frontend + "/status", "state": "ACTIVE", "http_status": 200, "error": ""}
+            "url": frontend + "/status",
+            "state": "ACTIVE",
+            "http_status": 200,
+            "error": "",
+        }
 
-    @pytest.mark.parametrize("path, status, error", [
-        ("/broken", 500, "HTTP status 500"), ("/moved", 302, "HTTP status 302"), ("/other", 200, "neither or both")])
+    @pytest.mark.parametrize(
+        "path, status, error",
+        [("/broken", 500, "HTTP status 500"), ("/moved", 302, "HTTP status 302"), ("/other", 200, "neither or both")],
+    )
     def test_anything_else_is_unknown(self, frontend, path, status, error):
         answer = datacenter.read_status(frontend + path)
         assert (answer["state"], answer["http_status"]) == ("unknown", status)
@@ -91,14 +100,25 @@ class TestReadStatus:
 class TestSummariseSite:
     @pytest.mark.parametrize("spelling", ["web_db", "web-db"])
     def test_takes_the_values_that_name_the_active_site(self, spelling):
-        document = {"active_datacenter": False, "svclist": {
-            spelling: {"master": "a", "connect_host": "b", "admin_pass": "Secret1"},
-            "ca": {"primary": "c", "key_pass": "Secret2"},
-            "data_storage": {"secondary_cluster": ["d"]}}}
+        document = {
+            "active_datacenter": False,
+            "svclist": {
+                spelling: {"master": "a", "connect_host": "b", "admin_pass": "Secret1"},
+                "ca": {"primary": "c", "key_pass": "Secret2"},
+                "data_storage": {"secondary_cluster": ["d"]},
+            },
+        }
         found = datacenter.summarise_site(document)
         assert len(found.pop("sha256")) == 64
-        assert found == {"present": True, "active_datacenter": False, "ca_primary": "c", "web_db_master": "a",
-                         "web_db_connect_host": "b", "secondary_cluster": ["d"], "error": ""}
+        assert found == {
+            "present": True,
+            "active_datacenter": False,
+            "ca_primary": "c",
+            "web_db_master": "a",
+            "web_db_connect_host": "b",
+            "secondary_cluster": ["d"],
+            "error": "",
+        }
         assert "Secret" not in json.dumps(found)
 
     def test_digest_ignores_order_and_space(self, tmp_path):
@@ -141,16 +161,29 @@ class TestCollect:
             raise InsideError("no systemd")
 
         monkeypatch.setattr(datacenter.service, "show_units", no_systemd)
-        monkeypatch.setattr(datacenter.address, "addresses", lambda: [
-            {"interface": "lo", "address": "127.0.0.1"},
-            {"interface": "svc0", "family": "inet", "address": "192.0.2.200", "prefix": 24, "secondary": True}])
+        monkeypatch.setattr(
+            datacenter.address,
+            "addresses",
+            lambda: [
+                {"interface": "lo", "address": "127.0.0.1"},
+                {"interface": "svc0", "family": "inet", "address": "192.0.2.200", "prefix": 24, "secondary": True},
+            ],
+        )
         (tmp_path / "lock").write_text('{"token": 3, "state": "held", "run_id": "r", "expires": 5}')
-        answer = datacenter.collect(dict(
-            roles=["web_frontend", "ca"], units=["circonus-http"], paths=[str(tmp_path), "/no/such/place"],
-            deadline_s=5,
-            client_address="192.0.2.200/24", status_url="http://127.0.0.1:1/status",
-            site_path=str(tmp_path / "site.json"),
-            ca_path=str(tmp_path / "CA"), lock_path=str(tmp_path / "lock"), killswitch_path=str(tmp_path / "lock")))
+        answer = datacenter.collect(
+            dict(
+                roles=["web_frontend", "ca"],
+                units=["circonus-http"],
+                paths=[str(tmp_path), "/no/such/place"],
+                deadline_s=5,
+                client_address="192.0.2.200/24",
+                status_url="http://127.0.0.1:1/status",
+                site_path=str(tmp_path / "site.json"),
+                ca_path=str(tmp_path / "CA"),
+                lock_path=str(tmp_path / "lock"),
+                killswitch_path=str(tmp_path / "lock"),
+            )
+        )
         assert answer["missing"] == {"units": "no systemd"}
         assert answer["units"] == {} and answer["status"]["state"] == "unknown" and answer["web_db"] == {}
         assert answer["lock"]["token"] == 3 and answer["lock"]["expired"] is True

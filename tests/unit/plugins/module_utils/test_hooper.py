@@ -15,8 +15,13 @@ from ansible_collections.circonus.inside.plugins.module_utils import hooper
 from ansible_collections.circonus.inside.plugins.module_utils.errors import CommandFailed, InsideError, TimedOut
 
 EMPTY = {"INFO": [], "NOTICE": [], "WARNING": [], "FATAL": []}
-OPTIONS = {"update_retries": 2, "auto_self_configure": True, "allow_notice": False, "allow_killswitch": False,
-           "noop": False}
+OPTIONS = {
+    "update_retries": 2,
+    "auto_self_configure": True,
+    "allow_notice": False,
+    "allow_killswitch": False,
+    "noop": False,
+}
 FRESH = {"updates": 0, "self_configured": False}
 
 
@@ -31,21 +36,32 @@ class TestCommandLine:
 
 
 class TestParseSummary:
-    @pytest.mark.parametrize("line, level, text", [
-        ("WARNING: mq is not up", "WARNING", "mq is not up"),
-        ("  * FATAL - no such host", "FATAL", "no such host"),
-        ("[NOTICE] restart the database", "NOTICE", "restart the database"),
-        ("app1: INFO: tidy up", "INFO", "tidy up"),
-        ("\x1b[31mFATAL\x1b[0m: red", "FATAL", "red"),
-        ("** WARNING ** late", "WARNING", "** late"),
-    ])
+    @pytest.mark.parametrize(
+        "line, level, text",
+        [
+            ("WARNING: mq is not up", "WARNING", "mq is not up"),
+            ("  * FATAL - no such host", "FATAL", "no such host"),
+            ("[NOTICE] restart the database", "NOTICE", "restart the database"),
+            ("app1: INFO: tidy up", "INFO", "tidy up"),
+            ("\x1b[31mFATAL\x1b[0m: red", "FATAL", "red"),
+            ("** WARNING ** late", "WARNING", "** late"),
+        ],
+    )
     def test_finds_the_word_near_the_beginning(self, line, level, text):
         assert hooper.parse_summary(line) == summary(**{level: [text]})
 
-    @pytest.mark.parametrize("line", [
-        "warning: lower case", "there was no FATAL error", "[2021-01-11T10:00:00+00:00] WARN: deprecated",
-        "[2021-01-11T10:00:00+00:00] INFO: Chef run", "    +NOTICE: a line of a file", "INFORMATION: no", "",
-    ])
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "warning: lower case",
+            "there was no FATAL error",
+            "[2021-01-11T10:00:00+00:00] WARN: deprecated",
+            "[2021-01-11T10:00:00+00:00] INFO: Chef run",
+            "    +NOTICE: a line of a file",
+            "INFORMATION: no",
+            "",
+        ],
+    )
     def test_leaves_everything_else_alone(self, line):
         assert hooper.parse_summary(line) == EMPTY
 
@@ -54,16 +70,26 @@ class TestParseSummary:
         assert hooper.parse_summary(text) == summary(NOTICE=["a", "b"])
 
     def test_joins_what_is_indented_below_an_entry(self):
-        lines = ("Summary of this run:", "NOTICE: restart the database", "  then notification", "FATAL:", "  - one",
-                 "  - two", "End", "  x")
+        lines = (
+            "Summary of this run:",
+            "NOTICE: restart the database",
+            "  then notification",
+            "FATAL:",
+            "  - one",
+            "  - two",
+            "End",
+            "  x",
+        )
         found = hooper.parse_summary("\n".join(lines))
         assert found == summary(NOTICE=["restart the database then notification"], FATAL=["one", "two"])
 
 
 class TestParseMessages:
     def test_takes_warn_and_higher_once(self):
-        text = "\n".join(["[2021-01-11T10:00:00+00:00] WARN: ca.master is deprecated"] * 2
-                         + ["[2021-01-11T10:00:00+00:00] INFO: x", "[2021-01-11T10:00:00+00:00] ERROR: y"])
+        text = "\n".join(
+            ["[2021-01-11T10:00:00+00:00] WARN: ca.master is deprecated"] * 2
+            + ["[2021-01-11T10:00:00+00:00] INFO: x", "[2021-01-11T10:00:00+00:00] ERROR: y"]
+        )
         assert hooper.parse_messages(text) == ["WARN: ca.master is deprecated", "ERROR: y"]
 
 
@@ -76,10 +102,15 @@ class TestParseUpdated:
 
 class TestSecrets:
     def test_finds_them_and_hides_them(self):
-        document = {"cookie_domain": "example.net", "svclist": {
-            "web_db": {"admin_pass": "FakeAdmin1", "master": "app1"},
-            "mq": {"cookie": "FakeMq1", "password": "FakePw1"},
-            "ca": {"key_pass": "fake phrase"}, "web_frontend": {"session_key": "FakeKey01"}}}
+        document = {
+            "cookie_domain": "example.net",
+            "svclist": {
+                "web_db": {"admin_pass": "FakeAdmin1", "master": "app1"},
+                "mq": {"cookie": "FakeMq1", "password": "FakePw1"},
+                "ca": {"key_pass": "fake phrase"},
+                "web_frontend": {"session_key": "FakeKey01"},
+            },
+        }
         found = hooper.secrets_of(document)
         assert sorted(found) == ["FakeAdmin1", "FakeKey01", "FakeMq1", "FakePw1", "fake phrase"]
         assert hooper.redact("role FakeAdmin1 with fake phrase", found) == "role ******** with ********"
@@ -94,23 +125,26 @@ class TestSecrets:
 
 
 class TestDecide:
-    @pytest.mark.parametrize("rc, found, verdict", [
-        (0, EMPTY, "done"),
-        (0, summary(WARNING=["w"]), "done"),
-        (0, summary(INFO=["i"]), "done"),
-        (0, summary(NOTICE=["n"]), "fail"),
-        (0, summary(FATAL=["f"]), "fail"),
-        (90, EMPTY, "again"),
-        (91, EMPTY, "fail"),
-        (92, EMPTY, "fail"),
-        (93, EMPTY, "self_configure"),
-        (94, EMPTY, "fail"),
-        (94, summary(NOTICE=["n"]), "fail"),
-        (95, EMPTY, "fail"),
-        (99, EMPTY, "fail"),
-        (1, EMPTY, "fail"),
-        (-9, EMPTY, "fail"),
-    ])
+    @pytest.mark.parametrize(
+        "rc, found, verdict",
+        [
+            (0, EMPTY, "done"),
+            (0, summary(WARNING=["w"]), "done"),
+            (0, summary(INFO=["i"]), "done"),
+            (0, summary(NOTICE=["n"]), "fail"),
+            (0, summary(FATAL=["f"]), "fail"),
+            (90, EMPTY, "again"),
+            (91, EMPTY, "fail"),
+            (92, EMPTY, "fail"),
+            (93, EMPTY, "self_configure"),
+            (94, EMPTY, "fail"),
+            (94, summary(NOTICE=["n"]), "fail"),
+            (95, EMPTY, "fail"),
+            (99, EMPTY, "fail"),
+            (1, EMPTY, "fail"),
+            (-9, EMPTY, "fail"),
+        ],
+    )
     def test_every_exit_code(self, rc, found, verdict):
         decision, sentence = hooper.decide(rc, found, FRESH, OPTIONS)
         assert decision == verdict
@@ -149,8 +183,13 @@ class Script:
 
 
 def converge(script, noop=False, **changes):
-    params = dict(mode="maintenance", command="/opt/circonus/bin/run-hooper", nodename="app1", timeout=60,
-                  site_path="/no/such/site.json")
+    params = dict(
+        mode="maintenance",
+        command="/opt/circonus/bin/run-hooper",
+        nodename="app1",
+        timeout=60,
+        site_path="/no/such/site.json",
+    )
     return hooper.converge(dict(params, **changes), noop=noop, runner=script, busy=lambda command: [])
 
 
@@ -193,14 +232,18 @@ class TestConverge:
         assert str(caught.value) == (
             "Hooper on app1 failed with exit code 1 of the configuration run. Read the last lines of its log. It "
             "said: start | "
-            "psql: ******** refused. Its log is /var/log/chef/circonus-hooper.log.")
+            "psql: ******** refused. Its log is /var/log/chef/circonus-hooper.log."
+        )
         assert caught.value.details["rc"] == 1 and "FakeAdmin1" not in json.dumps(caught.value.details)
 
     def test_waits_for_the_run_of_somebody_else(self):
         others = [[7], [7], []]
         result = hooper.converge(
-            dict(mode="maintenance", command="/x", timeout=60, site_path="/no"), runner=Script((0, "")),
-            busy=lambda command: others.pop(0), pause=lambda seconds: None)
+            dict(mode="maintenance", command="/x", timeout=60, site_path="/no"),
+            runner=Script((0, "")),
+            busy=lambda command: others.pop(0),
+            pause=lambda seconds: None,
+        )
         assert "under way" in result["reason"]
 
 

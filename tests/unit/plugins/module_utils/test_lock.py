@@ -43,8 +43,17 @@ class TestDecide:
         held = lock.decide(None, request(), 1000)[0]
         with pytest.raises(LockHeld) as caught:
             lock.decide(held, request(run_id="run-2"), 1010, path="/x/lock")
-        for word in ("datacenter_failover", "alice", "noc1", "run-1", "1970-01-01T00:16:40Z", "1970-01-01T00:17:40Z",
-                     "in 50 s", "/x/lock", "break_run_id=run-1"):
+        for word in (
+            "datacenter_failover",
+            "alice",
+            "noc1",
+            "run-1",
+            "1970-01-01T00:16:40Z",
+            "1970-01-01T00:17:40Z",
+            "in 50 s",
+            "/x/lock",
+            "break_run_id=run-1",
+        ):
             assert word in str(caught.value)
         assert "\n" not in str(caught.value)
         assert caught.value.details["lock"] == held
@@ -70,8 +79,14 @@ class TestDecide:
         held = lock.decide(None, request(), 1000)[0]
         assert lock.decide(held, request(), 1061)[0]["token"] == 2
 
-    @pytest.mark.parametrize("current", [None, {"state": "released", "run_id": "run-1", "token": 3, "expires": 1},
-                                         {"state": "held", "run_id": "run-2", "token": 3, "expires": 9999}])
+    @pytest.mark.parametrize(
+        "current",
+        [
+            None,
+            {"state": "released", "run_id": "run-1", "token": 3, "expires": 1},
+            {"state": "held", "run_id": "run-2", "token": 3, "expires": 9999},
+        ],
+    )
     def test_refuses_to_renew_a_lost_lock(self, current):
         with pytest.raises(LockHeld):
             lock.decide(current, request("renewed"), 1000)

@@ -35,7 +35,7 @@ class Systemd:
         if argv[0] == "journalctl":
             return 0, "first line\nout of memory\n", ""
         verb = argv[1]
-        names = [name[:-len(".service")] for name in argv[2:] if name.endswith(".service")]
+        names = [name[: -len(".service")] for name in argv[2:] if name.endswith(".service")]
         if verb == "show":
             return 0, "\n\n".join(self._show(name) for name in names) + "\n", ""
         self.calls.append(verb + " " + names[0])
@@ -52,7 +52,10 @@ class Systemd:
         if unit is None:
             return "Id=%s.service\nLoadState=not-found\nActiveState=inactive\nSubState=dead\nMainPID=0" % name
         return "Id=%s.service\nLoadState=loaded\nActiveState=%s\nSubState=running\nMainPID=7\nUnitFileState=%s" % (
-            name, unit["active"], unit["enabled"])
+            name,
+            unit["active"],
+            unit["enabled"],
+        )
 
     def ports(self):
         table = {"circonus-epmd": 4369, "circonus-rabbitmq": 5672}
@@ -66,9 +69,11 @@ def operate(systemd, verb, **options):
 
 class TestParseShow:
     def test_keeps_the_order_of_the_names_and_computes_the_start(self):
-        text = ("Id=a.service\nLoadState=loaded\nActiveState=active\nSubState=running\nMainPID=12\n"
-                "ActiveEnterTimestampMonotonic=5000000\nNRestarts=2\n\n"
-                "Id=b.service\nLoadState=not-found\nActiveState=inactive\nSubState=dead\nMainPID=0\n")
+        text = (
+            "Id=a.service\nLoadState=loaded\nActiveState=active\nSubState=running\nMainPID=12\n"
+            "ActiveEnterTimestampMonotonic=5000000\nNRestarts=2\n\n"
+            "Id=b.service\nLoadState=not-found\nActiveState=inactive\nSubState=dead\nMainPID=0\n"
+        )
         found = service.parse_show(text, ["a", "alias-of-b"], wall=1000.0, monotonic=10.0)
         facts = [found["a"][key] for key in ("exists", "pid", "restarts", "since_epoch")]
         assert facts == [True, 12, 2, 995.0]
@@ -80,19 +85,27 @@ class TestParseShow:
 
 class TestParseUnitFiles:
     def test_takes_services_and_no_templates(self):
-        lines = ("circonus-b.service  enabled enabled", "circonus-a.service disabled", "circonus-t@.service static",
-                 "x.timer enabled", "", "")
+        lines = (
+            "circonus-b.service  enabled enabled",
+            "circonus-a.service disabled",
+            "circonus-t@.service static",
+            "x.timer enabled",
+            "",
+            "",
+        )
         assert service.parse_unit_files("\n".join(lines)) == ["circonus-a", "circonus-b"]
 
 
 class TestParseListeners:
     def test_takes_listeners_only(self):
-        table = "\n".join((
-            "  sl  local_address rem_address   st tx_queue",
-            "   0: 0100007F:1628 00000000:0000 0A 00000000:00000000",
-            "   1: 0100007F:1629 0100007F:1628 01 00000000:00000000",
-            "   2: 00000000000000000000000000000000:0050 00000000000000000000000000000000:0000 0A 0",
-        ))
+        table = "\n".join(
+            (
+                "  sl  local_address rem_address   st tx_queue",
+                "   0: 0100007F:1628 00000000:0000 0A 00000000:00000000",
+                "   1: 0100007F:1629 0100007F:1628 01 00000000:00000000",
+                "   2: 00000000000000000000000000000000:0050 00000000000000000000000000000000:0000 0A 0",
+            )
+        )
         assert service.parse_listeners(table) == {0x1628, 0x50}
 
 
@@ -120,9 +133,12 @@ class TestOperate:
     def test_restart_stops_in_reverse_and_starts_in_order(self):
         systemd = Systemd({"circonus-epmd": "active", "circonus-rabbitmq": "active"})
         result = operate(systemd, "restart")
-        assert systemd.calls == ["stop circonus-rabbitmq", "stop "
-                                                           "circonus-epmd", "start "
-                                                                            "circonus-epmd", "start circonus-rabbitmq"]
+        assert systemd.calls == [
+            "stop circonus-rabbitmq",
+            "stop circonus-epmd",
+            "start circonus-epmd",
+            "start circonus-rabbitmq",
+        ]
         assert result["changed"] and result["absent"] == ["fq"] and all(unit["up"] for unit in result["units"])
 
     def test_start_touches_only_what_is_down(self):

@@ -11,7 +11,8 @@ from ansible_collections.circonus.inside.plugins.module_utils.site_file import c
 from ansible_collections.circonus.inside.plugins.plugin_utils import catalogue, failover, operations
 
 CHAINS = yaml.safe_load(open(os.path.join(catalogue.ROLES, "service", "vars", "main.yml"), encoding="utf-8"))[
-    "service_dependants"]
+    "service_dependants"
+]
 ORDER = {"app1": 1, "app3": 1, "app2": 3, "store1": 6, "store2": 6}
 RUN = {"controller": "noc/0/1/1"}
 UP = {"active": "active", "enabled": "enabled", "exists": True, "load": "loaded"}
@@ -21,22 +22,30 @@ DOWN = {"active": "inactive", "enabled": "disabled", "exists": True, "load": "lo
 def raw(site, active=True, two=True):
     other = "west" if site == "east" else "east"
     primary = site if active else other
-    machines = {"%s-%s" % (name, host): {"ip_address": "192.0.2.%d" % number}
-                for number, (name, host) in enumerate([(n, h) for n in ("east", "west") for h in ORDER], 1)}
-    document = {"machinfo": machines, "svclist": {
-        "web_db": {"_machlist": ["east-app1", "east-app3", "west-app1", "west-app3"],
-                   "master": primary + "-app1", "connect_host": site + "-app1"},
-        "ca": {"_machlist": [site + "-app1"], "primary": primary + "-app1"},
-        "mq": {"_machlist": [site + "-app1", site + "-app2"]},
-        "fault_detection": {"_machlist": [site + "-app1"]},
-        "notification": {"_machlist": [site + "-app2"]},
-        "hub": {"_machlist": [site + "-app3"]},
-        "web_frontend": {"_machlist": [site + "-app1"]},
-        "stratcon": {"_machlist": [site + "-app3"]},
-        "api": {"_machlist": [site + "-app2"]},
-        "caql_broker": {"_machlist": ["east-app2", "west-app2"]},
-        "data_storage": {"_machlist": [site + "-store1", site + "-store2"]},
-    }}
+    machines = {
+        "%s-%s" % (name, host): {"ip_address": "192.0.2.%d" % number}
+        for number, (name, host) in enumerate([(n, h) for n in ("east", "west") for h in ORDER], 1)
+    }
+    document = {
+        "machinfo": machines,
+        "svclist": {
+            "web_db": {
+                "_machlist": ["east-app1", "east-app3", "west-app1", "west-app3"],
+                "master": primary + "-app1",
+                "connect_host": site + "-app1",
+            },
+            "ca": {"_machlist": [site + "-app1"], "primary": primary + "-app1"},
+            "mq": {"_machlist": [site + "-app1", site + "-app2"]},
+            "fault_detection": {"_machlist": [site + "-app1"]},
+            "notification": {"_machlist": [site + "-app2"]},
+            "hub": {"_machlist": [site + "-app3"]},
+            "web_frontend": {"_machlist": [site + "-app1"]},
+            "stratcon": {"_machlist": [site + "-app3"]},
+            "api": {"_machlist": [site + "-app2"]},
+            "caql_broker": {"_machlist": ["east-app2", "west-app2"]},
+            "data_storage": {"_machlist": [site + "-store1", site + "-store2"]},
+        },
+    }
     if two:
         document["active_datacenter"] = active
     return document
@@ -57,8 +66,13 @@ def platform(two=True):
                     units[unit] = dict(DOWN if passive else UP)
             for gone in ("circonus-grover_queue", "circonus-grover-queue", "circonus-ernie"):
                 units.pop(gone, None)
-            probes[host] = {"units": units, "site": {"present": True, "sha256": canonical_sha256(site["raw"])},
-                            "killswitch": False, "lock": {}, "clock": 100.0}
+            probes[host] = {
+                "units": units,
+                "site": {"present": True, "sha256": canonical_sha256(site["raw"])},
+                "killswitch": False,
+                "lock": {},
+                "clock": 100.0,
+            }
             if host.endswith(("app1", "app3")):
                 probes[host]["web_db"] = {"running": True, "in_recovery": host != "east-app1"}
     return sites, probes
@@ -122,13 +136,27 @@ class TestHooperVerdict:
         verdict = decide_hooper(sites, probes, {"east-app2": 3})
         assert verdict["result"] == "proceed" and verdict["lock_hosts"] == ["east-app1"]
 
-    @pytest.mark.parametrize("change, words", [
-        ({"site": {"present": True, "sha256": "0"}}, "differs"),
-        ({"site": {"present": False, "error": "missing"}}, "has no site.json"),
-        ({"killswitch": True}, "killswitch"),
-        ({"lock": {"state": "held", "run_id": "r9", "procedure": "datacenter_failover", "owner": "bob", "expires": 999,
-                   "controller": "other/1/1/1"}}, "circonus_lock_break=r9"),
-    ])
+    @pytest.mark.parametrize(
+        "change, words",
+        [
+            ({"site": {"present": True, "sha256": "0"}}, "differs"),
+            ({"site": {"present": False, "error": "missing"}}, "has no site.json"),
+            ({"killswitch": True}, "killswitch"),
+            (
+                {
+                    "lock": {
+                        "state": "held",
+                        "run_id": "r9",
+                        "procedure": "datacenter_failover",
+                        "owner": "bob",
+                        "expires": 999,
+                        "controller": "other/1/1/1",
+                    }
+                },
+                "circonus_lock_break=r9",
+            ),
+        ],
+    )
     def test_refuses_in_one_line(self, change, words):
         sites, probes = platform()
         probes["east-app1"].update(change)
@@ -175,7 +203,8 @@ class TestRestartVerdict:
         assert verdict["result"] == "proceed" and verdict["edition"] == "later"
         assert order(verdict) == [("notification", "east-app2")]
         assert verdict["plan"][1:] == [
-            "notification on west-app2 is left alone: it is kept stopped in the passive datacenter."]
+            "notification on west-app2 is left alone: it is kept stopped in the passive datacenter."
+        ]
 
     def test_2019_edition_follows_the_chain_and_skips_what_is_not_there(self):
         verdict = decide_restart(*platform(two=False), circonus_edition="2019")
@@ -186,9 +215,15 @@ class TestRestartVerdict:
     def test_mq_chain_in_order_active_site_first(self):
         verdict = decide_restart(*platform(), of="mq", circonus_edition="2019")
         assert order(verdict) == [
-            ("stratcon", "east-app3"), ("stratcon", "west-app3"), ("fault_detection", "east-app1"),
-            ("notification", "east-app2"), ("web_frontend", "east-app1"), ("web_frontend", "west-app1"),
-            ("api", "east-app2"), ("api", "west-app2")]
+            ("stratcon", "east-app3"),
+            ("stratcon", "west-app3"),
+            ("fault_detection", "east-app1"),
+            ("notification", "east-app2"),
+            ("web_frontend", "east-app1"),
+            ("web_frontend", "west-app1"),
+            ("api", "east-app2"),
+            ("api", "west-app2"),
+        ]
         assert [item["only"] for item in verdict["restarts"]][4] == ["http"]
 
     def test_one_site_only(self):
@@ -213,10 +248,13 @@ class TestRestartVerdict:
         assert ("notification", "west-app2") not in order(verdict)
         assert "must not" in verdict["warnings"][0]
 
-    @pytest.mark.parametrize("host, facts, words", [
-        ("east-app1", {"running": False}, "No database accepts writes"),
-        ("west-app1", {"running": True, "in_recovery": False}, "at the same time"),
-    ])
+    @pytest.mark.parametrize(
+        "host, facts, words",
+        [
+            ("east-app1", {"running": False}, "No database accepts writes"),
+            ("west-app1", {"running": True, "in_recovery": False}, "at the same time"),
+        ],
+    )
     def test_refuses_without_exactly_one_primary(self, host, facts, words):
         sites, probes = platform()
         probes[host]["web_db"] = facts
