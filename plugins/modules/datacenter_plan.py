@@ -35,6 +35,10 @@ options:
     description: The verdict of the phase V(decide).
     type: dict
     default: {}
+  final:
+    description: For V(prove). Whether a result that is not proven yet stops the run.
+    type: bool
+    default: true
 attributes:
   check_mode:
     support: full
@@ -58,6 +62,10 @@ verdict:
   description: The decision with result, reason, plan and the facts that the playbook acts on.
   returned: phase is decide
   type: dict
+proven:
+  description: Whether everything is as it must be.
+  returned: phase is prove
+  type: bool
 paths:
   description: Site files of the controller that were written.
   returned: phase is save

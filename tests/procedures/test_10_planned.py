@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from conftest import wait_until
+from running_lab import wait_until
 
 
 def assert_nothing_lost(report):

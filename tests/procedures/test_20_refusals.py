@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import DB_HOSTS, wait_until
+from running_lab import DB_HOSTS, wait_until
 
 
 def fingerprint(lab):

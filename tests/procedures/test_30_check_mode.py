@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import DB_HOSTS, ROOT
+from running_lab import DB_HOSTS, ROOT
 
 HOSTS = DB_HOSTS + ("east-app2", "west-app2", "east-store1")
 #: Everything that a procedure could touch; logs and the run's own noise are left out.

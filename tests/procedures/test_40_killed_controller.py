@@ -11,7 +11,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import wait_until
+from running_lab import wait_until
 
 #: (when to kill, after the start or the end of that step). `make torture` kills at every boundary that a run has.
 SPREAD = (
@@ -96,7 +96,7 @@ class TestKilledController:
         if run.result == "refused" and "lock" in run.report["reason"]:
             raise AssertionError("the lock of a dead controller must be taken over: %r" % run)
         if run.rc:
-            # A module that the dead controller left behind may still hold its arm; the operator starts the command again.
+            # A module that the dead controller left behind may still be at work; the operator starts the command again.
             run = lab.failover(target)
         assert run.rc == 0 and run.result in ("ok", "nothing_to_do"), run
         before = lab.writer("report")["acknowledged"]

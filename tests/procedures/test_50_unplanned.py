@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from conftest import wait_until
+from running_lab import wait_until
 
 HOSTS = ("app1", "app2", "app3", "store1", "store2", "store3")
 
