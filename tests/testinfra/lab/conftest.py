@@ -1,0 +1,54 @@
+"""The lab named by LAB_PROJECT, as its own command line shows it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import testinfra
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+class Lab:
+    """A running lab."""
+
+    def __init__(self):
+        for line in self("env").splitlines():
+            name, value = line.removeprefix("export ").split("=", 1)
+            os.environ.setdefault(name, value.strip("'"))
+        self.status = json.loads(self("status", "--json"))
+        self.hosts = {entry["name"]: entry for entry in self.status["hosts"]}
+
+    def __call__(self, *argv: str) -> str:
+        """Output of a lab command, which must succeed."""
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "molecule/lab/lab"), *argv], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, "lab %s: %s%s" % (" ".join(argv), done.stdout, done.stderr)
+        return done.stdout
+
+    def host(self, name: str):
+        """A host to look at, beside ssh."""
+        return testinfra.get_host("podman://" + self.hosts[name]["container"])
+
+    def of(self, role: str) -> list[str]:
+        return [name for name, entry in self.hosts.items() if role in entry.get("roles", [])]
+
+
+def eventually(condition, seconds: float, what: str):
+    """Wait for a condition, with a deadline."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "not within %s s: %s" % (seconds, what)
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="session")
+def lab():
+    return Lab()
