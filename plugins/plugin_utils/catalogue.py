@@ -34,3 +34,10 @@ def names() -> list:
 def unit_names(role: str) -> list:
     """Every unit name that a role may have on a host, in start order; [] for a role that is not in the catalogue."""
     return [candidate for unit in load().get(role, {}).get("units", []) for candidate in unit["candidates"]]
+
+
+@functools.cache
+def chain(trigger: str, edition: str) -> list:
+    """What has to be restarted after ``trigger`` (web_db, mq), in order: [{"role", "only" (optional)}]."""
+    with open(os.path.join(ROLES, "service", "vars", "main.yml"), encoding="utf-8") as handle:
+        return yaml.safe_load(handle)["service_dependants"][trigger][edition]

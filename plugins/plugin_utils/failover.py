@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from ansible_collections.circonus.inside.plugins.module_utils.errors import Refused
 from ansible_collections.circonus.inside.plugins.module_utils.site_file import canonical_sha256
+from ansible_collections.circonus.inside.plugins.plugin_utils import catalogue
 from ansible_collections.circonus.inside.plugins.plugin_utils.procedure import holder_is_dead
 
 ALERTING_ROLES = ("fault_detection", "notification")
@@ -416,13 +417,13 @@ def dependents(situation: Situation, edition: str) -> list:
 
     [{"role", "host"}]; only where deployed, never alerting in a standby site, ca_processor only on the primary CA.
     """
-    chain = ["notification"] if edition == "later" else ["fault_detection", "notification", "ca"]
     result = []
-    for name in chain:
+    for link in catalogue.chain("web_db", edition):
+        name = link["role"]
         for site in sorted(situation.sites):
             for host in local_machines(situation.sites, site, name):
                 if unit_active(situation.probes, host, situation.units.get(name) or []):
-                    result.append({"role": name, "host": host})
+                    result.append({"role": name, "host": host, "only": link.get("only")})
     return result
 
 
@@ -756,7 +757,9 @@ def _target_services_problem(situation, base):
         for host in local_machines(situation.sites, base["target"], name):
             for unit in situation.units.get(name) or []:
                 state = ((situation.probes.get(host) or {}).get("units") or {}).get(unit)
-                if state and state.get("load") != "not-found" and state.get("active") != "active":
+                if not state or state.get("load") == "not-found" or state.get("enabled") in ("disabled", "masked"):
+                    continue
+                if state.get("active") != "active":
                     return "%s on %s is %s, expected active: %s would take over with a broken %s. Repair it first." % (
                         unit,
                         host,

@@ -265,7 +265,7 @@ def _outcome(begin, verdict, stop, completed):
         return stop.get("result", "failed"), stop["reason"]
     if verdict.get("result") == "nothing_to_do":
         return "nothing_to_do", verdict.get("reason", "")
-    if begin.get("check_mode") and verdict:
+    if completed and begin.get("check_mode"):
         return "ok", "Check mode: nothing was changed. " + verdict.get("reason", "")
     if completed:
         done = verdict.get("done") or verdict.get("reason") or "Done."

@@ -12,7 +12,7 @@ def assert_nothing_lost(report):
     assert report["acknowledged"] > 100, report
     assert report["lost"] == 0, report
     assert report["holes"] == 0, report
-    assert report["two_primaries"] == 0, report
+    assert not report["two_primaries"], report
 
 
 class TestPlannedFailover:

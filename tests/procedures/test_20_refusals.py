@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import time
 
@@ -188,6 +189,50 @@ class TestRefusals:
         finally:
             lab.cli("link", "heal")
             wait_until(lambda: "west-app1" in lab.streaming().get("east-app1", []), 60, "the standby is back")
+
+
+class TestInvalidSiteJson:
+    """The controller's own file breaks a rule."""
+
+    def test_stops_with_one_line(self, lab, tmp_path):
+        broken = tmp_path / "inventory"
+        shutil.copytree(lab.inventory, broken)
+        text = (broken / "site.west.json").read_text()
+        (broken / "site.west.json").write_text(text.replace('"active_datacenter": false', '"active_datacenter": true'))
+        before = fingerprint(lab)
+        run = lab.failover("west", "-i", str(broken / "lab.site.yml"))
+        assert run.rc != 0 and run.report is None, run
+        assert "M-01" in run.output and "Traceback" not in run.output, run
+        assert fingerprint(lab) == before
+
+
+class TestWrongHistory:
+    """A standby that somebody promoted by hand."""
+
+    def test_two_primaries_then_another_timeline_then_rejoined(self, lab, untouched):
+        remember, check = untouched
+        guard, unit = "circonus-inside-web-db-guard", "circonus-postgres-circonus_wdb"
+        for host in DB_HOSTS:
+            lab.on(host, "systemctl", "stop", guard)
+        try:
+            lab.sql("west-app1", "select pg_promote(true)")
+            remember()
+            check(lab.failover("west"), ["Two primaries", "east-app1", "west-app1"])
+            lab.on("west-app1", "systemctl", "stop", unit)
+            data = lab.on("west-app1", "sh", "-c", "ls -d /wdb/pgdata/1[0-9]").stdout.strip()
+            lab.on("west-app1", "runuser", "-u", "postgres", "--", "touch", data + "/standby.signal")
+            lab.on("west-app1", "systemctl", "start", unit)
+            wait_until(lambda: lab.sql("west-app1", "select pg_is_in_recovery()", check=False) == "t", 30, "a standby")
+            remember()
+            check(lab.failover("west"), ["timeline", "west-app1", "web_db_rejoin.yml"])
+        finally:
+            for host in DB_HOSTS:
+                lab.on(host, "systemctl", "start", guard)
+        for host in ("west-app1", "west-app3"):
+            run = lab.rejoin(host)
+            assert run.rc == 0 and run.result in ("ok", "nothing_to_do"), run
+        assert ".aside-" in lab.on("west-app1", "ls", "/wdb/pgdata").stdout, "the wrong history is kept"
+        lab.assert_settled("east")
 
 
 class TestTwoControllers:

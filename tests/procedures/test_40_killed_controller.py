@@ -102,7 +102,7 @@ class TestKilledController:
         before = lab.writer("report")["acknowledged"]
         wait_until(lambda: lab.writer("report")["acknowledged"] > before + 20, 30, "the client writes again")
         report = writing()
-        assert report["lost"] == 0 and report["holes"] == 0 and report["two_primaries"] == 0, report
+        assert report["lost"] == 0 and report["holes"] == 0 and not report["two_primaries"], report
         lab.assert_settled(target)
         assert count_asides(lab) == asides, "a clean failover sets no data directory aside"
 
