@@ -64,7 +64,7 @@ def load(path):
         with open(path, "rb") as handle:
             document = json.loads(handle.read().decode("utf-8"))
     except (IOError, OSError) as error:
-        raise Refused("Expected the site file %s on this host; found: %s. Distribute it first." % (path, error.strerror))
+        raise Refused("Expected the file %s on this host; found: %s. Distribute it first." % (path, error.strerror))
     except ValueError as error:
         raise Refused("Expected JSON in %s, found: %s." % (path, error))
     if not isinstance(document, dict):

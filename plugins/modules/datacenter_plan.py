@@ -12,7 +12,8 @@ version_added: 0.1.0
 short_description: Decide about a failover and prove its result
 description:
   - Looks at what every host answered and at the site files, and says whether the failover may start, with the plan.
-  - Afterwards proves from a new probe that everything is as it must be, and keeps the site files of the controller current.
+  - Afterwards proves from a new probe that everything is as it must be.
+  - Keeps the site files of the controller current.
   - This is an action plugin; it runs on the controller.
 author:
   - circonus.inside contributors (@circonus-inside)

@@ -11,7 +11,8 @@ module: procedure_begin
 version_added: 0.1.0
 short_description: Open the run of a procedure
 description:
-  - Checks the parameters of a procedure against its C(<procedure>.meta.yml), gives the run its id and opens the journal.
+  - Checks the parameters of a procedure against its C(<procedure>.meta.yml).
+  - Gives the run its id and opens the journal.
   - Register the result as C(circonus_begin); every later step of the run finds its journal there.
   - This is an action plugin; it runs on the controller.
 author:

@@ -18,7 +18,9 @@ author:
   - circonus.inside contributors (@circonus-inside)
 options:
   verdict:
-    description: The decision; C(result) is proceed, refused or nothing_to_do, with C(reason), C(plan), C(done), C(warnings).
+    description:
+      - The decision; C(result) is proceed, refused or nothing_to_do.
+      - Also C(reason), C(plan), C(done), C(warnings).
     type: dict
   facts:
     description: Extra keys of the report.

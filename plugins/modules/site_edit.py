@@ -11,7 +11,7 @@ module: site_edit
 version_added: 0.1.0
 short_description: Change single attributes of the installed site.json
 description:
-  - Replaces the values of named attributes in the site.json of this host, atomically; every other attribute keeps its value.
+  - Replaces the values of named attributes in the site.json of this host, atomically. The others keep their values.
   - No secret of the file crosses the wire, because only the attributes that change are sent.
   - Refused when the result would differ from what the controller expects, which proves that both hold the same file.
 author:
@@ -80,11 +80,12 @@ def main():
         expected = params["expected_sha256"]
         if expected and digest != expected:
             raise Refused(
-                "The site.json in %s is not the one the controller knows: expected digest %s after the change, found %s. "
-                "Run site_distribute.yml, then start again." % (params["path"], expected[:12], digest[:12])
+                "The site.json in %s is not the one the controller knows: expected digest %s after the change, "
+                "found %s. Run site_distribute.yml, then start again." % (params["path"], expected[:12], digest[:12])
             )
         changed = new != old
-        paths = sorted(path for path in params["changes"] if site_file.edit(old, {path: params["changes"][path]}) != old)
+        paths = sorted(
+            path for path, value in params["changes"].items() if site_file.edit(old, {path: value}) != old)
         if changed and not module.check_mode:
             site_file.write(params["path"], new)
     except InsideError as error:

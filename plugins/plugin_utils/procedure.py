@@ -51,6 +51,7 @@ _TYPES = {
     "str": (str,),
     "path": (str,),
     "int": (int,),
+    "float": (float, int),
     "bool": (bool,),
     "list": (list,),
     "dict": (dict,),
