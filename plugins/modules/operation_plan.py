@@ -23,8 +23,8 @@ options:
     choices: [hooper_run, service_restart_dependents]
   phase:
     description:
-      - V(decide) before anything changes. For V(hooper_run) also V(pending) (which hosts want another run) and V(sum_up)
-        (after the last run).
+      - V(decide) before anything changes. For V(hooper_run) also V(pending) (which hosts want another run) and
+        V(sum_up) (after the last run).
     type: str
     required: true
     choices: [decide, pending, sum_up]

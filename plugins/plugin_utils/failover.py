@@ -633,6 +633,12 @@ def _before_promotion(situation, params, base):
 def _without_primary(situation, params, base):
     probes, candidate, old = situation.probes, base["candidate"], base["old_primary"]
     mine = db(probes, candidate)
+    fence = fence_of(probes, candidate)
+    rival = fence.get("candidate")
+    if fence and not mine.get("running") and rival in situation.db_hosts and is_standby(probes, rival):
+        back = dict(base, old_primary=rival, old_primary_address=address(situation.sites, rival))
+        resumed = "%s was fenced for %s, which has not been promoted; the fence is lifted." % (candidate, rival)
+        return dict(back, **_proceed(situation, params, back, promote=True, resumed=resumed, switch="abort"))
     if not is_standby(probes, candidate):
         return refuse(
             "No database accepts writes and %s is not a running standby (found %s); it cannot take over. Start "
@@ -856,7 +862,7 @@ def unfinished(situation: Situation, flipped: dict, params: dict, base: dict) ->
     return work
 
 
-def _proceed(situation, params, base, promote, resumed=None, loss=None):
+def _proceed(situation, params, base, promote, resumed=None, loss=None, switch=None):
     target, other, candidate, old = base["target"], base["other"], base["candidate"], base["old_primary"]
     later = base["edition"] == "later"
     away = not reachable(situation.probes, old) if old else True
@@ -868,7 +874,9 @@ def _proceed(situation, params, base, promote, resumed=None, loss=None):
         plan.append(
             "Copy the CA from %s to %s (encrypted for %s alone)." % (base["ca_old"], base["ca_new"], base["ca_new"])
         )
-    if promote and away:
+    if switch == "abort":
+        plan.append("Lift the fence of %s once %s has said that it was not promoted." % (candidate, old))
+    elif promote and away:
         plan.append(
             "Promote %s without proof that %s is stopped; possible loss %s."
             % (candidate, old, human((loss or {}).get("bytes", 0)))
@@ -923,7 +931,7 @@ def _proceed(situation, params, base, promote, resumed=None, loss=None):
         "done": "%s is the active site." % target,
         "promote": promote,
         "copy_ca": copy_ca,
-        "switch": switch_kind(situation, old),
+        "switch": switch or switch_kind(situation, old),
         "client_address": client_address(params),
         "alerting_units": [unit for name in ALERTING_ROLES for unit in situation.units[name]],
         "dependents": [item for item in dependents(situation, base["edition"]) if item["role"] not in ALERTING_ROLES],

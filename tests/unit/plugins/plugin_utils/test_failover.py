@@ -325,6 +325,17 @@ class TestDatacenterVerdictResume:
         verdict = platform.decide()
         assert (verdict["result"], verdict["promote"], verdict["switch"]) == ("proceed", True, "together")
 
+    def test_fenced_and_not_promoted_can_go_back(self, platform):
+        platform.db("east-app1").update(
+            running=False,
+            in_recovery=None,
+            fence={"candidate": "west-app1", "run_id": "r0"},
+            control={"state": "shut down"},
+        )
+        verdict = platform.decide(datacenter_failover_to="east", circonus_confirm="east")
+        assert (verdict["result"], verdict["switch"], verdict["candidate"]) == ("proceed", "abort", "east-app1")
+        assert verdict["old_primary"] == "west-app1"
+
     def test_unclean_and_fenced_is_not_a_planned_resume(self, platform):
         platform.db("east-app1").update(
             running=False,
