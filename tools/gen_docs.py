@@ -22,7 +22,8 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BEGIN = "<!-- generated from playbooks/%s.meta.yml -->"
 END = "<!-- end generated -->"
-SURVEY_TYPES = {"str": "text", "path": "text", "int": "integer", "float": "float", "bool": "multiplechoice", "list": "text"}
+SURVEY_TYPES = {"str": "text", "path": "text", "int": "integer", "float": "float",
+                "bool": "multiplechoice", "list": "text"}
 PYTHON_TYPES = {"str": str, "path": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict}
 META_KEYS = {"short_description", "description", "parameters", "examples", "changes"}
 SPEC_KEYS = {"type", "elements", "required", "default", "choices", "description"}
