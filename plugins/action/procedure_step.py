@@ -55,7 +55,7 @@ class ActionModule(ActionBase):
             )
             if outcome.get("failed"):
                 reason = "%s on %s: %s" % (title, host, text or "failed without a message")
-                journal.append("stop", reason=reason, result="refused" if outcome.get("refused") else "failed")
+                journal.append("stop", reason=reason, result=p.stop_result(journal.records(), outcome))
             else:
                 self._facts(journal, args, outcome)
         result.update(outcome)

@@ -225,6 +225,12 @@ class Journal:
         return None
 
 
+def stop_result(records: list, outcome: dict) -> str:
+    """``refused`` when a step refused before anything was changed, else ``failed``."""
+    changed = any(record["type"] == "step" and record["state"] == "changed" for record in records)
+    return "refused" if outcome.get("refused") and not changed else "failed"
+
+
 def document(records: list, finished: str) -> dict:
     """The report document of a journal (format: docs/report.md)."""
     begin = next((r for r in records if r["type"] == "begin"), {})
