@@ -133,11 +133,12 @@ class Lab:
                 raise LabError("PostgreSQL 11 is unavailable: it needs npm and %s" % image.POSTGRESQL_11)
             self.begin(inventory, wanted, name)
         steps = self.create()
-        if steps or not self.state.get("ready"):
+        unfinished = steps or not self.state.get("ready")
+        if unfinished:
             self.finish(guard, converge)
         if keep and converge and not self.state.get("snapshots"):
             snapshot.take(self)
-        self.say("%s after %.1f s" % ("up" if steps else "already up", time.monotonic() - started))
+        self.say("%s after %.1f s" % ("up" if unfinished else "already up", time.monotonic() - started))
 
     def enough_inotify(self):
         """Raise a limit of the machine that some dozen systemds use up, where it is at its small default."""
