@@ -346,6 +346,30 @@ def job_templates(metas):
 # Files
 
 
+def role_page(directory):
+    """README.md of a role, from its meta data and argument specs."""
+    with open(os.path.join(directory, "meta", "main.yml"), encoding="utf-8") as handle:
+        info = yaml.safe_load(handle)["galaxy_info"]
+    with open(os.path.join(directory, "meta", "argument_specs.yml"), encoding="utf-8") as handle:
+        entries = yaml.safe_load(handle)["argument_specs"]
+    lines = ["# circonus.inside.%s" % os.path.basename(directory), "", sentence(info["description"]), ""]
+    for name, entry in entries.items():
+        text = entry.get("description") or []
+        text = [text] if isinstance(text, str) else text
+        lines += ["## Entry point `%s`" % name, "", sentence(entry["short_description"]), ""]
+        lines += [textwrap.fill(sentence(words(paragraph)), 118, initial_indent="- ", subsequent_indent="  ")
+                  for paragraph in text] + [""]
+        if entry.get("options"):
+            lines += ["| Variable | Type | Default | Meaning |", "|---|---|---|---|"]
+            for option, spec in entry["options"].items():
+                default = "**required**" if spec.get("required") else code(spec["default"]) if "default" in spec else ""
+                meaning = spec.get("description") or ""
+                meaning = " ".join(meaning) if isinstance(meaning, list) else meaning
+                lines.append("| `%s` | %s | %s | %s |" % (option, spec.get("type", "str"), default, cell(meaning)))
+            lines.append("")
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
 def outputs(root):
     """{path: text} of every generated file."""
     metas = read_metas(root / "playbooks")
@@ -355,6 +379,8 @@ def outputs(root):
         files[path] = page(name, meta, path.read_text(encoding="utf-8") if path.is_file() else None)
     files[root / "docs/procedures/README.md"] = index(metas)
     files[root / "awx/job_templates.yml"] = job_templates(metas)
+    for specs in sorted((root / "roles").glob("*/meta/argument_specs.yml")):
+        files[specs.parents[1] / "README.md"] = role_page(str(specs.parents[1]))
     return files
 
 

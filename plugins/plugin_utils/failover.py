@@ -304,25 +304,29 @@ def candidate_problem(situation: Situation, primary: str, candidate: str, params
             primary,
             theirs["system_identifier"],
         )
+    row = situation.replica_row(primary, candidate)
+    receiver = mine.get("receiver") or {}
+    if not row or row.get("state") != "streaming" or receiver.get("status") != "streaming":
+        hint = ""
+        if mine.get("timeline") != theirs.get("timeline"):
+            hint = " It was last on timeline %s, the primary is on timeline %s." % (
+                mine.get("timeline"),
+                theirs.get("timeline"),
+            )
+        return "%s is not attached to %s (sender %s, receiver %s, expected streaming).%s %s" % (
+            candidate,
+            primary,
+            (row or {}).get("state") or "none",
+            receiver.get("status") or "none",
+            hint,
+            "Repair the replication, or run web_db_rejoin.yml.",
+        )
     if mine.get("timeline") != theirs.get("timeline"):
         return "%s is on timeline %s, %s on timeline %s: it does not follow the primary. Run web_db_rejoin.yml." % (
             candidate,
             mine.get("timeline"),
             primary,
             theirs.get("timeline"),
-        )
-    row = situation.replica_row(primary, candidate)
-    if not row or row.get("state") != "streaming":
-        return (
-            "%s is not attached to %s (state %s, expected streaming). Repair the replication, or run web_db_rejoin.yml."
-            % (candidate, primary, (row or {}).get("state") or "none")
-        )
-    receiver = mine.get("receiver") or {}
-    if receiver.get("status") != "streaming":
-        return "%s does not receive from %s (receiver %s, expected streaming)." % (
-            candidate,
-            primary,
-            receiver.get("status") or "none",
         )
     limit = int(params["web_db_failover_max_lag_bytes"])
     lag = row.get("lag_bytes")

@@ -258,7 +258,7 @@ def document(records: list, finished: str) -> dict:
             for r in records
             if r["type"] == "step"
         ],
-        "remaining": [r["text"] for r in records if r["type"] == "remaining"],
+        "remaining": [r["text"] for r in records if r["type"] == "remaining" and result != "refused"],
         "warnings": [r["text"] for r in records if r["type"] == "warning"],
     }
     for record in records:

@@ -197,7 +197,7 @@ class TestStatusPage:
 
 
 def tree():
-    for directory, _, names in os.walk(ROOTFS):
+    for directory, _folders, names in os.walk(ROOTFS):
         for name in names:
             if "__pycache__" not in directory:
                 yield os.path.join(directory, name)
@@ -212,7 +212,7 @@ class TestTree:
         assert {os.path.basename(path) for path in programs} >= {"run-hooper", "failover.pl", "status"}
         for path in programs:
             with open(path, encoding="utf-8") as handle:
-                lines = [handle.readline() for _ in range(2)]
+                lines = [handle.readline() for _line in range(2)]
             assert lines[0] == "#!/bin/sh\n"
             assert re.match(r"# (STAND-IN|Lab)", lines[1]), path
 

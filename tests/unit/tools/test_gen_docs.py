@@ -59,13 +59,14 @@ class TestThisCheckout:
     def test_questions_have_the_shape_that_awx_accepts(self):
         for template in yaml.safe_load((ROOT / "awx/job_templates.yml").read_text())["circonus_job_templates"]:
             for question in template["survey_spec"].get("spec", []):
-                assert question["type"] in ("text", "integer", "multiplechoice")
+                assert question["type"] in ("text", "integer", "float", "multiplechoice")
                 assert re.fullmatch(r"[a-z][a-z0-9_]*", question["variable"])
                 default = question["default"]
                 if question["type"] == "multiplechoice":
                     assert default == "" or default in question["choices"]
                 else:
-                    assert default == "" or isinstance(default, int if question["type"] == "integer" else str)
+                    kind = {"integer": int, "float": float}.get(question["type"], str)
+                    assert default == "" or isinstance(default, kind)
 
 
 class TestMain:
@@ -131,7 +132,7 @@ class TestMain:
         ("changes: true", "changes: sometimes", "thing.meta.yml: changes: expected true or false"),
         ("short_description: Do a thing", "short: x", "thing.meta.yml: unknown key short"),
         ("{type: int, default: 16", "{type: int, default: x", "thing_bytes: default: expected int, found 'x'"),
-        ("{type: dict", "{type: map", "parameters.thing_map: type: expected one of str, path, int, bool, list, dict"),
+        ("{type: dict", "{type: map", "parameters.thing_map: type: expected one of str, path, int, float, bool, list, dict"),
         ("default: planned", "default: later", "parameters.thing_mode: default: expected one of the choices"),
         ("description: Force.", "help: x", "parameters.thing_force: unknown key help"),
         ("playbooks/thing.yml", "playbooks/other.yml", "examples[0].command: expected playbooks/thing.yml"),
