@@ -136,8 +136,8 @@ class Follow(object):
         own = self.node.timeline_on_disk()
         if who["timeline"] < own and self.request["rebuild"] != "always":
             raise Refused("The upstream {0} is on timeline {1}, web_db on {2} has been on timeline {3} already. "
-                          "Follow the "
-                          "newer one, or set rebuild to always to give up what is here.".format(
+                          "Follow the newer one, or set rebuild to always (web_db_rejoin_rebuild=always) to set aside "
+                          "what is here.".format(
                               self.request["upstream"], who["timeline"], self.request["host"], own))
 
     def _nothing_to_do(self):

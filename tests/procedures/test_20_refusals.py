@@ -228,7 +228,7 @@ class TestWrongHistory:
             check(lab.failover("west"), ["timeline", "west-app1", "web_db_rejoin.yml"])
             # The guards stay off until the wrong history is gone: a peer on a newer timeline stops a primary.
             for host in ("west-app1", "west-app3"):
-                run = lab.rejoin(host)
+                run = lab.rejoin(host, web_db_rejoin_rebuild="always")
                 assert run.rc == 0 and run.result in ("ok", "nothing_to_do"), run
         finally:
             for host in DB_HOSTS:

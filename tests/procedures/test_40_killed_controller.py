@@ -15,7 +15,6 @@ from running_lab import wait_until
 
 #: (when to kill, after the start or the end of that step). `make torture` kills at every boundary that a run has.
 SPREAD = (
-    ("Take the lock", "end"),
     ("Arm and promote the candidate", "start"),
     ("Fence the old primary", "end"),
     ("Set the active site in site.json", "end"),
