@@ -1,6 +1,7 @@
 # Copyright: circonus.inside contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """tools/gen_docs.py: pages, index and AWX surveys follow from the meta files, and are up to date in this checkout."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -81,7 +82,8 @@ class TestMain:
     def test_keeps_what_people_wrote_around_the_markers(self, gen_docs, tree):
         (tree / "docs/procedures").mkdir(parents=True)
         (tree / "docs/procedures/thing.md").write_text(
-            "# My title\n\n<!-- generated from playbooks/thing.meta.yml -->\nold\n<!-- end generated -->\n\n## After\n")
+            "# My title\n\n<!-- generated from playbooks/thing.meta.yml -->\nold\n<!-- end generated -->\n\n## After\n"
+        )
         assert gen_docs.main([], root=tree) == 0
         text = page(tree)
         assert text.startswith("# My title\n") and text.endswith("\n\n## After\n")
@@ -128,17 +130,24 @@ class TestMain:
         text = (tree / "docs/procedures/README.md").read_text()
         assert "| [thing](thing.md) | Do a thing | yes |" in text and "`circonus_report_dir`" in text
 
-    @pytest.mark.parametrize("old,new,problem", [
-        ("changes: true", "changes: sometimes", "thing.meta.yml: changes: expected true or false"),
-        ("short_description: Do a thing", "short: x", "thing.meta.yml: unknown key short"),
-        ("{type: int, default: 16", "{type: int, default: x", "thing_bytes: default: expected int, found 'x'"),
-        ("{type: dict", "{type: map", "parameters.thing_map: type: expected one of str, path, int, float, bool, list, dict"),
-        ("default: planned", "default: later", "parameters.thing_mode: default: expected one of the choices"),
-        ("description: Force.", "help: x", "parameters.thing_force: unknown key help"),
-        ("playbooks/thing.yml", "playbooks/other.yml", "examples[0].command: expected playbooks/thing.yml"),
-        ("-e thing_to=west", "-e thing_too=west", "examples[0].command: unknown parameter thing_too"),
-        ("short_description: Do", "short_description: [", "thing.meta.yml: not YAML"),
-    ])
+    @pytest.mark.parametrize(
+        "old,new,problem",
+        [
+            ("changes: true", "changes: sometimes", "thing.meta.yml: changes: expected true or false"),
+            ("short_description: Do a thing", "short: x", "thing.meta.yml: unknown key short"),
+            ("{type: int, default: 16", "{type: int, default: x", "thing_bytes: default: expected int, found 'x'"),
+            (
+                "{type: dict",
+                "{type: map",
+                "parameters.thing_map: type: expected one of str, path, int, float, bool, list, dict",
+            ),
+            ("default: planned", "default: later", "parameters.thing_mode: default: expected one of the choices"),
+            ("description: Force.", "help: x", "parameters.thing_force: unknown key help"),
+            ("playbooks/thing.yml", "playbooks/other.yml", "examples[0].command: expected playbooks/thing.yml"),
+            ("-e thing_to=west", "-e thing_too=west", "examples[0].command: unknown parameter thing_too"),
+            ("short_description: Do", "short_description: [", "thing.meta.yml: not YAML"),
+        ],
+    )
     def test_names_a_mistake_in_a_meta_file(self, gen_docs, tree, capsys, old, new, problem):
         path = tree / "playbooks/thing.meta.yml"
         assert old in META
