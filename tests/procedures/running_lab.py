@@ -99,7 +99,7 @@ class Lab:
 
     # -- playbooks
 
-    def start(self, playbook, *options, **extra):
+    def start(self, playbook, *options, stdout=subprocess.PIPE, **extra):
         """Start a playbook in a process group of its own."""
         command = [
             str(Path(sys.executable).parent / "ansible-playbook"),
@@ -114,7 +114,7 @@ class Lab:
             env=self.env,
             text=True,
             start_new_session=True,
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
         )

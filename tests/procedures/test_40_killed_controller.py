@@ -35,28 +35,27 @@ def journal_of(lab, started):
 def kill(process):
     """SIGKILL for the controller with everything it forked; the hosts are not told."""
     os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    process.wait()
 
 
 def run_and_kill(lab, site, step, edge):
     """Start a failover and kill it at the boundary. Returns False when the run ended before it."""
     started = time.time()
-    process = lab.start(
-        "datacenter_failover", datacenter_failover_to=site, circonus_confirm=site, circonus_report_dir=str(lab.reports)
-    )
-    stdout = process.stdout
-    os.set_blocking(stdout.fileno(), False)
-    seen = ""
+    extra = {"datacenter_failover_to": site, "circonus_confirm": site, "circonus_report_dir": str(lab.reports)}
+    log = lab.reports / "killed.log"
+    with open(log, "w") as stdout:
+        process = lab.start("datacenter_failover", stdout=stdout, **extra)
     deadline = time.monotonic() + 300
     while process.poll() is None and time.monotonic() < deadline:
-        seen += stdout.read() or ""
         if edge == "end" and any(r["type"] == "step" and r["name"].startswith(step) for r in journal_of(lab, started)):
             kill(process)
             return True
-        if edge == "start" and "Fence the old primary and promote" in seen:
+        if edge == "start" and "TASK [Web DB switchover | Fence the old primary and promote" in log.read_text():
             kill(process)
             return True
-        time.sleep(0.02)
+        time.sleep(0.05)
+    if process.poll() is None:
+        kill(process)
     return False
 
 
