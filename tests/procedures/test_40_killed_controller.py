@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import time
 
 import pytest
@@ -112,9 +111,3 @@ def count_asides(lab):
         listing = lab.on(host, "ls", "/wdb/pgdata").stdout
         total += sum(".aside" in name for name in listing.split())
     return total
-
-
-def test_processes_of_a_killed_run_are_gone(lab):
-    """No ansible-playbook of these tests is left."""
-    left = subprocess.run(["pgrep", "-f", str(lab.reports)], capture_output=True, text=True, check=False).stdout.split()
-    assert [pid for pid in left if int(pid) != os.getpid()] == []
