@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 from ansible.plugins.action import ActionBase
 
@@ -72,6 +73,12 @@ class ActionModule(ActionBase):
         findings = site_model.validate(context["raw"])
         decide = getattr(self, "_verdict_" + context["procedure"])
         verdict = decide(context, findings)
+        command = (verdict.get("clients") or {}).get("command")
+        if verdict["result"] == "proceed" and command and not shutil.which(command[0]):
+            verdict = dict(
+                verdict,
+                **failover.refuse("circonus_clients_command: no program %s on the controller." % command[0]),
+            )
         for key in ("warnings", "remaining"):
             for text in verdict.get(key) or []:
                 journal.append(key.rstrip("s"), text=text)
@@ -99,13 +106,7 @@ class ActionModule(ActionBase):
             context["units"],
             findings,
         )
-        verdict = self._with_changes(context, verdict, versions[0])
-        if verdict["result"] == "proceed" and context["params"].get("circonus_clients_command"):
-            words = {"site": target, "host": verdict["candidate"], "address": verdict["candidate_address"]}
-            verdict["clients_command"] = [
-                str(word).format(**words) for word in context["params"]["circonus_clients_command"]
-            ]
-        return verdict
+        return self._with_changes(context, verdict, versions[0])
 
     def _verdict_web_db_failover(self, context, findings):
         raw, candidate = context["raw"], context["params"]["web_db_failover_to"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 
 from ansible.errors import AnsibleConnectionFailure
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.circonus.inside.plugins.plugin_utils import procedure as p
@@ -48,8 +49,8 @@ class ActionModule(ActionBase):
             state = self._state(outcome)
         seconds = round(time.monotonic() - clock, 3)
         outcome["step_seconds"] = seconds
-        if journal and (not args.get("quiet") or state in ("failed", "unreachable")):
-            text = str(outcome.get("msg") or "")
+        if journal and (not boolean(args.get("quiet", False)) or state in ("failed", "unreachable")):
+            text = p.outcome_message(outcome)
             journal.append(
                 "step", name=title, host=str(host), state=state, seconds=seconds, started=started, message=text[:2000]
             )

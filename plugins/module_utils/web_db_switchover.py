@@ -42,18 +42,19 @@ class Side(object):
         """Note how many seconds after the start something was done."""
         self.timings[name] = round(time.time() - self.started, 4)
 
-    def identify(self, address, application="circonus-inside-check"):
-        """:func:`postgres.identify` of another host, None when it does not answer."""
-        try:
-            session = self.node.connect_replication(address, application, timeout=3.0)
-        except InsideError:
-            return None
-        try:
-            return pg.identify(session, 3.0)
-        except InsideError:
-            return None
-        finally:
-            session.close()
+    def identify(self, address, until=0.0):
+        """:func:`postgres.identify` of another host; None when it does not answer, asked again up to a moment."""
+        while True:
+            try:
+                session = self.node.connect_replication(address, "circonus-inside-check", timeout=3.0)
+                try:
+                    return pg.identify(session, 3.0)
+                finally:
+                    session.close()
+            except InsideError:
+                if time.time() >= until:
+                    return None
+                time.sleep(0.2)
 
     def move_address(self, wanted):
         """Add or remove the client address; None when there is none to move, else whether that changed anything."""
@@ -96,7 +97,7 @@ class Candidate(Side):
                    and fence_problem(self.request, facts["last_fence_row"], None) is None
                    and (facts["receiver"] or {}).get("status") != "streaming")
         if not resumed:
-            upstream = self.identify(self.request["primary_address"])
+            upstream = self.identify(self.request["primary_address"], time.time() + self.request["arm_timeout"] / 4.0)
             if upstream is None:
                 raise Refused("The old primary {0} ({1}) is expected to answer a replication connection, it does not. "
                               "Mend it, or choose the unplanned mode.".format(

@@ -387,7 +387,37 @@ def client_address(params: dict) -> dict | None:
     """The address alias that moves with the primary, None when clients are moved in another way."""
     if params.get("circonus_clients") != "ip_alias":
         return None
-    return {"address": params["circonus_client_address"], "interface": params.get("circonus_client_interface")}
+    return {"address": params.get("circonus_client_address"), "interface": params.get("circonus_client_interface")}
+
+
+#: What each way of moving the clients cannot do without.
+CLIENTS_NEED = {
+    "ip_alias": ("circonus_client_address",),
+    "nsupdate": ("circonus_dns_server", "circonus_dns_zone", "circonus_dns_record"),
+    "command": ("circonus_clients_command",),
+}
+
+
+def clients_move(params: dict, site: str, host: str, address: str) -> dict:
+    """What the chosen way of moving the clients needs to know: {"problem", "dns_value", "command"}.
+
+    ``problem`` is one sentence about missing or wrong parameters, None without one.
+    """
+    how = params.get("circonus_clients")
+    missing = [name for name in CLIENTS_NEED.get(how, ()) if not params.get(name)]
+    move = {"problem": None, "dns_value": None, "command": None}
+    if missing:
+        move["problem"] = "circonus_clients=%s needs %s; nothing was given." % (how, " and ".join(missing))
+    elif how == "nsupdate":
+        given = params.get("circonus_dns_addresses") or {}
+        move["dns_value"] = given.get(host) or given.get(site) or address
+    elif how == "command":
+        words = {"site": site, "host": host, "address": address}
+        try:
+            move["command"] = [str(word).format(**words) for word in params["circonus_clients_command"]]
+        except (KeyError, IndexError, ValueError) as error:
+            move["problem"] = "circonus_clients_command may use {site}, {host} and {address}; found %s." % error
+    return move
 
 
 def lock_hosts(situation: Situation) -> list:
@@ -508,6 +538,7 @@ def _datacenter_facts(situation, target, other, params):
         "old_primary": old,
         "old_primary_address": address(sites, old) if old in situation.db_hosts else None,
         "edition": edition,
+        "clients": clients_move(params, target, candidate, address(sites, candidate) if candidate else None),
         "alert_old": sorted(
             {h for name in ALERTING_ROLES for h in local_machines(sites, other, name) if reachable(situation.probes, h)}
         ),
@@ -529,6 +560,8 @@ def _datacenter_rules(situation, flipped, known, params, run, base):
     candidate = base["candidate"]
     if candidate is None:
         return refuse("Site %s has no web_db host of its own, so it cannot take over." % target)
+    if base["clients"]["problem"]:
+        return refuse(base["clients"]["problem"])
     lost = [host for host in situation.unreachable if host in situation.sites[target]["hosts"]]
     if lost:
         return refuse(
@@ -985,6 +1018,7 @@ def web_db_verdict(
         "old_primary": old,
         "old_primary_address": address(sites, old) if old in situation.db_hosts else None,
         "edition": edition_of(sites, params.get("circonus_edition")),
+        "clients": clients_move(params, site_of(sites, candidate), candidate, address(sites, candidate)),
         "lock_hosts": lock_hosts(situation),
         "reachable_hosts": sorted(h for s in sites.values() for h in s["hosts"] if reachable(probes, h)),
         "unplanned": params["web_db_failover_mode"] == "unplanned",
@@ -998,6 +1032,8 @@ def web_db_verdict(
 
 def _web_db_rules(situation, flipped, known, params, run, base):
     probes, candidate, old = situation.probes, base["candidate"], base["old_primary"]
+    if base["clients"]["problem"]:
+        return refuse(base["clients"]["problem"])
     if not reachable(probes, candidate):
         return refuse(
             "%s must be reachable to take over; no answer (%s)."
@@ -1025,7 +1061,13 @@ def _web_db_rules(situation, flipped, known, params, run, base):
     if situation.primaries == [candidate]:
         work = web_db_unfinished(situation, flipped, params, base)
         if not work:
-            return dict(more, result="nothing_to_do", reason="%s is the primary already." % candidate, promote=False)
+            return dict(
+                more,
+                result="nothing_to_do",
+                reason="%s is the primary already." % candidate,
+                promote=False,
+                remaining=_not_rejoined(situation),
+            )
         return dict(
             more,
             **_web_db_proceed(
@@ -1082,6 +1124,15 @@ def _web_db_unplanned(situation, params, base):
     return verdict
 
 
+def _not_rejoined(situation):
+    """What is left to do by hand about database hosts that do not answer."""
+    return [
+        "%s: no answer; rejoin it by web_db_rejoin.yml." % host
+        for host in situation.unreachable
+        if host in situation.db_hosts
+    ]
+
+
 def _web_db_proceed(situation, params, base, promote, resumed=None):
     candidate, old = base["candidate"], base["old_primary"]
     away = old is None or not reachable(situation.probes, old)
@@ -1102,11 +1153,6 @@ def _web_db_proceed(situation, params, base, promote, resumed=None):
     plan.append("Hooper in maintenance mode on the hosts of %s in run order." % base["target"])
     plan.append("Restart what depends on the database (edition %s)." % base["edition"])
     plan.append("Probe everything again and prove the result.")
-    remaining = [
-        "%s: no answer; rejoin it by web_db_rejoin.yml." % host
-        for host in situation.unreachable
-        if host in situation.db_hosts
-    ]
     return {
         "result": "proceed",
         "reason": resumed or "%s takes over from %s." % (candidate, old),
@@ -1117,7 +1163,7 @@ def _web_db_proceed(situation, params, base, promote, resumed=None):
         "client_address": client_address(params),
         "dependents": dependents(situation, base["edition"]),
         "rejoin": rejoin,
-        "remaining": remaining,
+        "remaining": _not_rejoined(situation),
         "rpo_bytes": 0,
     }
 

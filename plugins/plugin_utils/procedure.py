@@ -225,6 +225,20 @@ class Journal:
         return None
 
 
+def outcome_message(outcome: dict) -> str:
+    """Why a module failed, in its own words; of a module that broke off, the last line of its traceback.
+
+    ansible-core 2.19 keeps the exception as an object with an event, 2.16 as text beside a useless message.
+    """
+    text = str(outcome.get("msg") or "")
+    exception = outcome.get("exception")
+    if exception and (not text or text.startswith("MODULE FAILURE")):
+        event = getattr(exception, "event", None)
+        lines = [line for line in str(getattr(event, "msg", None) or exception).splitlines() if line.strip()]
+        text = "the module broke off: %s" % (lines[-1].strip() if lines else "no reason given")
+    return text
+
+
 def stop_result(records: list, outcome: dict) -> str:
     """``refused`` when a step refused before anything was changed, else ``failed``."""
     changed = any(record["type"] == "step" and record["state"] == "changed" for record in records)

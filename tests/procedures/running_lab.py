@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = [sys.executable, str(ROOT / "molecule/lab/lab")]
@@ -64,8 +65,8 @@ class Lab:
                 self.env[name] = value.strip().strip("'\"")
 
         self.inventory = Path(self.env["ANSIBLE_INVENTORY"]).parent
-        variables = (self.inventory / "group_vars/all/lab.yml").read_text()
-        self.alias = re.search(r"^circonus_client_address: ([0-9.]+)/", variables, re.MULTILINE).group(1)
+        self.variables = yaml.safe_load((self.inventory / "group_vars/all/lab.yml").read_text())
+        self.alias = self.variables["circonus_client_address"].partition("/")[0]
 
     # -- the lab's own command
 
@@ -147,6 +148,12 @@ class Lab:
             "datacenter_failover", *options, **dict({"datacenter_failover_to": to, "circonus_confirm": to}, **extra)
         )
 
+    def switch_primary(self, host, *options, **extra):
+        """web_db_failover.yml with the confirmation typed."""
+        return self.play(
+            "web_db_failover", *options, **dict({"web_db_failover_to": host, "circonus_confirm": host}, **extra)
+        )
+
     def rejoin(self, host, **extra):
         """web_db_rejoin.yml with the confirmation typed."""
         return self.play("web_db_rejoin", web_db_rejoin_host=host, circonus_confirm=host, **extra)
@@ -203,8 +210,17 @@ class Lab:
             found += [("%s-app2" % site, unit) for unit in self.active_units("%s-app2" % site, "circonus-bert")]
         return found
 
-    def alias_holders(self):
-        """Hosts that carry the client address."""
+    def entrance(self):
+        """Hosts that clients are led to: by the address alias, or by the name that the name server gives."""
+        if self.variables["circonus_clients"] == "nsupdate":
+            name = "{circonus_dns_record}.{circonus_dns_zone}".format(**self.variables)
+            server = "@" + self.variables["circonus_dns_server"]
+            answer = self.on("client", "dig", "+short", "+time=2", server, name, "A").stdout.split()
+            return [
+                host
+                for host in DB_HOSTS
+                if set(self.on(host, "hostname", "-I", check=False).stdout.split()) & set(answer)
+            ]
         return [host for host in DB_HOSTS if self.alias in self.on(host, "ip", "-o", "-4", "addr", check=False).stdout]
 
     def active_site(self):
@@ -232,17 +248,15 @@ class Lab:
         output = self.on(host, "/opt/rabbitmq/sbin/rabbitmqctl", "-q", "cluster_status", "--formatter", "json").stdout
         return sorted(json.loads(output)["running_nodes"])
 
-    def assert_settled(self, site):
-        """The platform is whole and ``site`` is its active site, seen from outside."""
+    def assert_settled(self, site, host="app1"):
+        """The platform is whole, ``site`` is its active site with the primary on ``host``, seen from outside."""
         other = "west" if site == "east" else "east"
-        assert self.primaries() == ["%s-app1" % site]
+        primary, local = "%s-%s" % (site, host), "%s-%s" % (site, "app3" if host == "app1" else "app1")
+        assert self.primaries() == [primary]
         wait_until(
             lambda: (
                 self.streaming()
-                == {
-                    "%s-app1" % site: sorted(["%s-app3" % site, "%s-app1" % other]),
-                    "%s-app1" % other: ["%s-app3" % other],
-                }
+                == {primary: sorted([local, "%s-app1" % other]), "%s-app1" % other: ["%s-app3" % other]}
             ),
             30,
             "three standbys streaming",
@@ -250,6 +264,6 @@ class Lab:
         assert "ACTIVE" in self.status_page("%s-app1" % site)
         assert "STANDBY" in self.status_page("%s-app1" % other)
         assert self.alerting() == [("%s-app1" % site, "circonus-fault-detection"), ("%s-app2" % site, "circonus-bert")]
-        assert self.alias_holders() == ["%s-app1" % site]
+        assert self.entrance() == [primary]
         for name in ("east", "west"):
             assert self.rabbit_nodes("%s-app1" % name) == ["rabbit@%s-app1" % name, "rabbit@%s-app2" % name]

@@ -15,7 +15,7 @@ from running_lab import DB_HOSTS, wait_until
 
 def fingerprint(lab):
     """What a refused run must not have touched."""
-    state = {"primaries": lab.primaries(), "alias": lab.alias_holders(), "alerting": lab.alerting()}
+    state = {"primaries": lab.primaries(), "entrance": lab.entrance(), "alerting": lab.alerting()}
     for host in DB_HOSTS:
         state[host] = lab.on(
             host,

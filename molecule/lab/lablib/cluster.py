@@ -182,9 +182,17 @@ class Lab:
             }
             for h in hosts
         ]
+        self.make_dns_key()
         layout.write_lab_variables(self.project, self.plan, wanted["clients"], wanted["edition"])
         self.project.save(self.state)
         self.create_networks()
+
+    def make_dns_key(self):
+        """The key that may update the name server of the nsupdate variant."""
+        path = self.project.path("ddns.key")
+        if not os.path.exists(path):
+            secret = base64.b64encode(os.urandom(32)).decode()
+            write(path, 'key "lab" {\n    algorithm hmac-sha256;\n    secret "%s";\n};\n' % secret, mode=0o600)
 
     def renew_inventory(self):
         """Make the working copy again as it was at the beginning."""
@@ -245,10 +253,6 @@ class Lab:
             )
             if done.returncode != 0:
                 raise LabError("ssh-keygen: %s" % (done.stderr.strip() or done.stdout.strip()))
-        if not os.path.exists(project.path("ddns.key")):
-            secret = base64.b64encode(os.urandom(32)).decode()
-            text = 'key "lab" {\n    algorithm hmac-sha256;\n    secret "%s";\n};\n' % secret
-            write(project.path("ddns.key"), text, mode=0o600)
         conf = os.environ.get("CONTAINERS_CONF")
         write(
             project.path("ssh-proxy"),

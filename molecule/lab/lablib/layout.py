@@ -271,15 +271,13 @@ def write_lab_variables(project, plan, clients, edition):
     if clients == "nsupdate":
         with open(project.path("ddns.key"), encoding="utf-8") as stream:
             secret = re.search(r'secret\s+"([^"]+)"', stream.read()).group(1)
-        entries = {}
-        for site in plan.sites:
-            with open(os.path.join(project.inventory, "site.%s.json" % site), encoding="utf-8") as stream:
-                entry = json.load(stream)["svclist"]["web_db"]["connect_host"]
-            entries[site] = next(host.service for host in plan.hosts if host.name == entry)
+        entries = {host.name: host.service for host in plan.hosts if "web_db" in host.roles}
         lines += [
             "circonus_dns_server: %s" % plan.service(DNS),
             "circonus_dns_zone: %s" % ZONE,
             "circonus_dns_record: db",
+            # The controller has no way into the lab's networks but ssh through the client container.
+            "circonus_dns_from: primary",
             "circonus_dns_ttl: 1",
             "circonus_dns_addresses: %s" % json.dumps(entries),
             "circonus_dns_key_name: lab",

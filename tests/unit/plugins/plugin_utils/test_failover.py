@@ -427,6 +427,180 @@ class TestDatacenterVerdictUnplanned:
         assert (verdict["result"], verdict["switch"]) == ("proceed", "together")
 
 
+class TestWebDbVerdict:
+    """Another host of the same site."""
+
+    @pytest.fixture
+    def decide(self, platform):
+        raw = {name: site["raw"] for name, site in platform.sites.items()}
+
+        def decide(**params):
+            values = dict(
+                platform.params,
+                web_db_failover_to="east-app3",
+                circonus_confirm="east-app3",
+                web_db_failover_mode="planned",
+            )
+            values.update(params)
+            flipped = site_model.set_primary(raw, "east", "east-app3")
+            known = {name: {canonical_sha256(raw[name]), canonical_sha256(flipped[name])} for name in raw}
+            return failover.web_db_verdict(
+                platform.sites, flipped, known, platform.probes, values, RUN, UNITS, values.pop("findings", [])
+            )
+
+        return decide
+
+    @pytest.fixture
+    def moved(self, platform):
+        """east-app3 is the primary already; site.json and the standbys say so."""
+        flipped = site_model.set_primary({n: s["raw"] for n, s in platform.sites.items()}, "east", "east-app3")
+        upstream = {"east-app3": None, "east-app1": "east-app3", "west-app1": "east-app3", "west-app3": "west-app1"}
+        for site in platform.sites:
+            for host in platform.sites[site]["hosts"]:
+                platform.probes[host] = platform.answer(site, host, upstream)
+                platform.probes[host]["site"]["sha256"] = canonical_sha256(flipped[site])
+        return platform
+
+    def test_healthy_platform_proceeds(self, decide):
+        verdict = decide()
+        assert (verdict["result"], verdict["promote"], verdict["candidate"], verdict["old_primary"]) == (
+            "proceed",
+            True,
+            "east-app3",
+            "east-app1",
+        )
+        assert {(i["host"], i["upstream"]) for i in verdict["rejoin"]} >= {
+            ("east-app1", "east-app3"),
+            ("west-app1", "east-app3"),
+        }
+
+    def test_already_there_has_nothing_to_do(self, decide, moved):
+        verdict = decide()
+        assert (verdict["result"], verdict["remaining"]) == ("nothing_to_do", []), verdict
+
+    def test_already_there_names_a_host_that_is_away(self, decide, moved):
+        moved.away("west-app1")
+        verdict = decide(web_db_failover_mode="unplanned")
+        assert verdict["result"] == "nothing_to_do", verdict
+        assert any("west-app1" in text and "web_db_rejoin" in text for text in verdict["remaining"]), verdict
+
+    def test_interrupted_after_the_promotion_is_finished(self, decide, moved):
+        moved.db("east-app1").update(running=False, in_recovery=None, receiver={})
+        verdict = decide()
+        assert (verdict["result"], verdict["promote"]) == ("proceed", False), verdict
+
+    @pytest.mark.parametrize(
+        ("params", "words"),
+        [
+            ({"web_db_failover_to": "east-app2"}, ["east-app2", "database hosts"]),
+            ({"circonus_confirm": None}, ["circonus_confirm", "east-app3"]),
+            ({"findings": [{"id": "C-01", "severity": "error", "path": "id", "message": "x"}]}, ["C-01"]),
+            ({"web_db_failover_to": "west-app1", "circonus_confirm": "west-app1"}, ["datacenter_failover.yml"]),
+        ],
+    )
+    def test_refuses_a_wrong_request(self, decide, params, words):
+        assert_refused(decide(**params), *words)
+
+    def test_refuses_an_unreachable_host(self, decide, platform):
+        platform.away("east-store1")
+        assert_refused(decide(), "east-store1", "unplanned")
+
+    def test_refuses_two_primaries(self, decide, platform):
+        platform.db("west-app1").update(in_recovery=False)
+        assert_refused(decide(), "Two primaries")
+
+    def test_refuses_an_unreachable_candidate(self, decide, platform):
+        platform.away("east-app3")
+        assert_refused(decide(web_db_failover_mode="unplanned"), "east-app3 must be reachable")
+
+    def test_refuses_a_lost_primary_without_the_unplanned_mode(self, decide, platform):
+        platform.db("east-app1").update(running=False, in_recovery=None, control={"state": "in production"})
+        assert_refused(decide(), "east-app1 is down", "unplanned")
+
+    def test_lost_primary_needs_the_word_of_the_operator(self, decide, platform):
+        platform.away("east-app1")
+        platform.db("east-app3")["receiver"] = {"status": "stopped", "latest_end_lsn": "0/5000040"}
+        refused = decide(web_db_failover_mode="unplanned")
+        assert_refused(refused, "web_db_failover_accept_data_loss=64")
+        assert refused["possible_loss_bytes"] == 64
+        verdict = decide(web_db_failover_mode="unplanned", web_db_failover_accept_data_loss=64)
+        assert (verdict["result"], verdict["rpo_bytes"]) == ("proceed", 64)
+        assert any("east-app1" in text for text in verdict["remaining"])
+
+
+class TestRejoinVerdict:
+    """web_db_rejoin.yml."""
+
+    def decide(self, platform, host="east-app1", confirm="east-app1"):
+        params = dict(platform.params, web_db_rejoin_host=host, circonus_confirm=confirm)
+        return failover.rejoin_verdict(platform.sites, platform.probes, params, RUN, UNITS)
+
+    @pytest.fixture
+    def returned(self):
+        """West took over; east-app1 is back and stopped."""
+        platform = Platform("west")
+        platform.db("east-app1").update(running=False, in_recovery=None, receiver={}, timeline=2)
+        return platform
+
+    def test_proceeds(self, returned):
+        verdict = self.decide(returned)
+        assert (verdict["result"], verdict["rejoin"][0]["upstream"]) == ("proceed", "west-app1")
+
+    def test_old_primary_on_an_older_timeline_proceeds(self, returned):
+        returned.db("east-app1").update(running=True, in_recovery=False)
+        assert self.decide(returned)["result"] == "proceed"
+
+    def test_refuses_two_equal_primaries(self, returned):
+        returned.db("east-app1").update(running=True, in_recovery=False, timeline=3)
+        assert_refused(self.decide(returned), "cannot be told")
+
+    def test_nothing_to_do(self):
+        assert self.decide(Platform("west"))["result"] == "nothing_to_do"
+
+    def test_refuses_without_a_primary(self, returned):
+        returned.db("west-app1").update(running=False, in_recovery=None)
+        assert_refused(self.decide(returned), "exactly one primary")
+
+    def test_refuses_an_unreachable_host(self, returned):
+        returned.away("east-app1")
+        assert_refused(self.decide(returned), "cannot be reached")
+
+    @pytest.mark.parametrize("confirm", [None, "east-app3"])
+    def test_refuses_without_confirmation(self, returned, confirm):
+        assert_refused(self.decide(returned, confirm=confirm), "circonus_confirm")
+
+
+class TestClientsMove:
+    """What a way of moving the clients needs is asked for before anything changes."""
+
+    @pytest.mark.parametrize(
+        ("params", "word"),
+        [
+            ({"circonus_clients": "ip_alias", "circonus_client_address": None}, "circonus_client_address"),
+            ({"circonus_clients": "nsupdate", "circonus_dns_server": "x"}, "circonus_dns_zone"),
+            ({"circonus_clients": "command"}, "circonus_clients_command"),
+            ({"circonus_clients": "command", "circonus_clients_command": ["x", "{nobody}"]}, "{site}"),
+        ],
+    )
+    def test_refused_when_something_is_missing(self, platform, params, word):
+        assert_refused(platform.decide(**params), word)
+
+    def test_record_by_host_then_site_then_address(self):
+        given = {"circonus_clients": "nsupdate"}
+        given.update(dict.fromkeys(failover.CLIENTS_NEED["nsupdate"], "x"))
+        ask = failover.clients_move
+        assert ask(given, "west", "west-app1", "10.0.0.1")["dns_value"] == "10.0.0.1"
+        given["circonus_dns_addresses"] = {"west": "10.0.0.2"}
+        assert ask(given, "west", "west-app1", "10.0.0.1")["dns_value"] == "10.0.0.2"
+        given["circonus_dns_addresses"]["west-app1"] = "10.0.0.3"
+        assert ask(given, "west", "west-app1", "10.0.0.1")["dns_value"] == "10.0.0.3"
+
+    def test_command_is_filled_in(self):
+        given = {"circonus_clients": "command", "circonus_clients_command": ["move", "{site}/{host}", "{address}"]}
+        move = failover.clients_move(given, "west", "west-app1", "10.0.0.1")
+        assert move == {"problem": None, "dns_value": None, "command": ["move", "west/west-app1", "10.0.0.1"]}
+
+
 class TestUpstreamOf:
     """Who follows whom."""
 

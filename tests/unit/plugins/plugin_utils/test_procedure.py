@@ -150,3 +150,28 @@ class TestDocument:
         step = {"type": "step", "name": "n", "host": "h", "state": "ok", "seconds": 1, "started": "s", "message": ""}
         doc = procedure.document(records(step, {"type": "fact", "key": "rpo_bytes", "value": 0}), self.end)
         assert doc["steps"][0]["name"] == "n" and doc["rpo_bytes"] == 0 and doc["seconds"] == 2.5
+
+
+class TestOutcomeMessage:
+    """A failed step says why, also when the module broke off and when its output is hidden."""
+
+    class Summary:
+        """Shape of ansible-core 2.19's summary of an exception."""
+
+        class event:
+            msg = "EOF"
+
+    @pytest.mark.parametrize(
+        ("outcome", "expected"),
+        [
+            ({"msg": "no such host"}, "no such host"),
+            ({"msg": "", "exception": Summary()}, "the module broke off: EOF"),
+            (
+                {"msg": "MODULE FAILURE\nSee stdout/stderr", "exception": "Traceback\n  x\nEOFError: EOF\n"},
+                "the module broke off: EOFError: EOF",
+            ),
+            ({}, ""),
+        ],
+    )
+    def test_says_why(self, outcome, expected):
+        assert procedure.outcome_message(outcome) == expected
