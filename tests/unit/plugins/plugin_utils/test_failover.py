@@ -601,6 +601,75 @@ class TestClientsMove:
         assert move == {"problem": None, "dns_value": None, "command": ["move", "west/west-app1", "10.0.0.1"]}
 
 
+class TestPicture:
+    """The two sites as the report draws them."""
+
+    @staticmethod
+    def picture(platform):
+        situation = failover.Situation(platform.sites, platform.probes, UNITS, "10.89.103.200/24")
+        return situation.picture()["sites"]
+
+    def test_healthy_platform(self, platform):
+        sites = self.picture(platform)
+        assert [(n, s["state"], s["status_page"], s["client_address"]) for n, s in sorted(sites.items())] == [
+            ("east", "active", "ACTIVE", True),
+            ("west", "standby", "STANDBY", False),
+        ]
+        hosts = {**sites["east"]["hosts"], **sites["west"]["hosts"]}
+        assert {name: (h["web_db"], h["follows"]) for name, h in hosts.items() if h["web_db"]} == {
+            "east-app1": ("primary", None),
+            "east-app3": ("standby", "east-app1"),
+            "west-app1": ("standby", "east-app1"),
+            "west-app3": ("standby", "west-app1"),
+        }
+        assert {name: h["alerting"] for name, h in hosts.items() if h["alerting"]} == {
+            "east-app1": "running",
+            "east-app2": "running",
+            "west-app1": "stopped",
+            "west-app2": "stopped",
+        }
+        assert hosts["west-app1"]["lag_bytes"] == 0 and hosts["east-app1"]["lag_bytes"] is None
+        assert hosts["west-app3"]["lag_bytes"] is None, "its upstream is not a primary"
+
+    def test_lost_site(self, platform):
+        platform.away(*platform.sites["west"]["hosts"])
+        sites = self.picture(platform)
+        assert (sites["west"]["state"], sites["west"]["status_page"]) == ("unreachable", "unknown")
+        assert sites["west"]["hosts"]["west-app1"]["web_db"] == "unknown"
+        assert (
+            sites["west"]["hosts"]["west-app2"]["alerting"] is None
+            or not sites["west"]["hosts"]["west-app2"]["reachable"]
+        )
+
+    def test_stopped_database(self, platform):
+        platform.db("west-app3").update(running=False, in_recovery=None)
+        assert self.picture(platform)["west"]["hosts"]["west-app3"]["web_db"] == "down"
+
+
+class TestDependents:
+    """Only what is deployed and runs is restarted."""
+
+    def test_only_what_runs(self, platform):
+        situation = failover.Situation(platform.sites, platform.probes, UNITS)
+        found = {(item["role"], item["host"]) for item in failover.dependents(situation, "2019")}
+        assert ("fault_detection", "east-app1") in found and ("notification", "east-app2") in found
+        assert not any(host.startswith("west") and role != "ca" for role, host in found), found
+
+
+class TestSiteChanges:
+    """Attributes that Hooper has to know."""
+
+    def test_later_edition(self, platform):
+        changes = failover.site_changes(platform.versions["west"]["west"])
+        assert changes["active_datacenter"] is True
+        assert changes["svclist.web_db.master"] == "west-app1"
+
+    def test_edition_2019_knows_no_active_datacenter(self, platform):
+        raw = copy.deepcopy(platform.versions["west"]["west"])
+        del raw["active_datacenter"]
+        assert not [path for path in failover.site_changes(raw) if not path.startswith("svclist.web_db.")]
+
+
 class TestUpstreamOf:
     """Who follows whom."""
 
