@@ -947,8 +947,11 @@ def _proceed(situation, params, base, promote, resumed=None, loss=None, switch=N
     for item in rejoin:
         if not settled_standby(situation, item["host"], item["upstream"]):
             plan.append("%s becomes a standby of %s." % (item["host"], item["upstream"]))
+    restarts = [item for item in dependents(situation, base["edition"]) if item["role"] not in ALERTING_ROLES]
     if later:
         plan.append("Hooper in maintenance mode on the reachable hosts of %s in run order." % other)
+    else:
+        plan.append("Restart what depends on the database in %s." % other)
     plan.append("Probe everything again and prove the result.")
     remaining = []
     absent = [host for host in situation.sites[other]["hosts"] if not reachable(situation.probes, host)]
@@ -956,6 +959,11 @@ def _proceed(situation, params, base, promote, resumed=None, loss=None, switch=N
         remaining.append(
             "%s: when %s answer again, run this playbook once more (or web_db_rejoin.yml)."
             % (other, ", ".join(sorted(absent)))
+        )
+    if not later and base["ca_old"] and not base["ca_new"]:
+        remaining.append(
+            "The CA stays on %s in %s: no certificate is issued or renewed there while %s is active."
+            % (base["ca_old"], other, target)
         )
     if params["circonus_clients"] == "none":
         remaining.append("Point the clients (DNS, load balancer) to %s." % target)
@@ -971,7 +979,9 @@ def _proceed(situation, params, base, promote, resumed=None, loss=None, switch=N
         "switch": switch or switch_kind(situation, old),
         "client_address": client_address(params),
         "alerting_units": [unit for name in ALERTING_ROLES for unit in situation.units[name]],
-        "dependents": [item for item in dependents(situation, base["edition"]) if item["role"] not in ALERTING_ROLES],
+        # Those of the old site need their own database back before they can start.
+        "dependents": [item for item in restarts if item["host"] in situation.sites[target]["hosts"]],
+        "dependents_other": [item for item in restarts if item["host"] in situation.sites[other]["hosts"]],
         "rejoin": rejoin,
         "remaining": remaining,
         "rpo_bytes": 0,

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from running_lab import wait_until
@@ -58,12 +59,15 @@ class TestUnplanned:
         lab.sql(new, "create table if not exists public.after_failover(n int)", database="circonus")
         lab.sql(new, "insert into public.after_failover values (1)", database="circonus")
 
+        back = time.monotonic()
         come_back(lab, lost, kind)
         wait_until(
             lambda: lab.sql(old, "select pg_is_in_recovery()", check=False) != "f",
             30,
             "the old primary accepts no write",
+            interval=0.02,
         )
+        print("%s: no writes any more at most %.2f s after the way back began" % (kind, time.monotonic() - back))
         assert lab.sql(old, "insert into public.after_failover values (2)", check=False, database="circonus") is None
 
         rejoined = lab.rejoin(old)

@@ -268,6 +268,9 @@ def write_lab_variables(project, plan, clients, edition):
         "circonus_clients: %s" % clients,
         "circonus_client_address: %s" % plan.client_address,
     ]
+    if edition == "2019":
+        # Releases before 2020-11 ignore active_datacenter, which the lab's site.json has; nothing else would tell.
+        lines.append('circonus_edition: "2019"')
     if clients == "nsupdate":
         with open(project.path("ddns.key"), encoding="utf-8") as stream:
             secret = re.search(r'secret\s+"([^"]+)"', stream.read()).group(1)

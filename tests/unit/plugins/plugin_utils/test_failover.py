@@ -655,6 +655,23 @@ class TestDependents:
         assert ("fault_detection", "east-app1") in found and ("notification", "east-app2") in found
         assert not any(host.startswith("west") and role != "ca" for role, host in found), found
 
+    def test_those_of_the_old_site_wait_for_their_database(self, platform):
+        for host in ("east-app1", "west-app1"):
+            platform.probes[host]["units"]["circonus-ca_processor"] = unit(True)
+        verdict = platform.decide(circonus_edition="2019")
+        assert [i["host"] for i in verdict["dependents"] if i["role"] == "ca"] == ["west-app1"]
+        assert [i["host"] for i in verdict["dependents_other"] if i["role"] == "ca"] == ["east-app1"]
+
+    def test_says_that_a_ca_without_a_twin_stays_behind(self, platform):
+        for versions in (platform.versions["east"], platform.versions["west"]):
+            versions["west"]["svclist"]["ca"]["_machlist"] = ["east-app1"]
+        platform.sites["west"]["raw"]["svclist"]["ca"]["_machlist"] = ["east-app1"]
+        for host in platform.sites["west"]["hosts"]:
+            platform.probes[host]["site"]["sha256"] = canonical_sha256(platform.versions["east"]["west"])
+        verdict = platform.decide(circonus_edition="2019")
+        assert verdict["result"] == "proceed", verdict
+        assert any("CA stays on east-app1" in text for text in verdict["remaining"])
+
 
 class TestSiteChanges:
     """Attributes that Hooper has to know."""
@@ -668,6 +685,70 @@ class TestSiteChanges:
         raw = copy.deepcopy(platform.versions["west"]["west"])
         del raw["active_datacenter"]
         assert not [path for path in failover.site_changes(raw) if not path.startswith("svclist.web_db.")]
+
+
+class TestProof:
+    """What the last probe must show."""
+
+    def proof(self, platform, to="west"):
+        base = dict(platform.decide(datacenter_failover_to=to, circonus_confirm=to), target=to)
+        base.update(other="east" if to == "west" else "west", candidate="%s-app1" % to)
+        return failover.datacenter_proof(
+            platform.sites, platform.versions[to], platform.probes, platform.params, UNITS, base
+        )["problems"]
+
+    def test_settled_platform_is_proven(self):
+        assert self.proof(Platform("west")) == []
+
+    def test_two_primaries_are_a_problem(self):
+        platform = Platform("west")
+        platform.db("east-app1").update(in_recovery=False)
+        assert any("only primary" in text for text in self.proof(platform))
+
+    def test_nothing_moved_is_a_problem(self, platform):
+        assert any("expected west-app1 as the only primary" in text for text in self.proof(platform))
+
+    @pytest.mark.parametrize("params", [{"web_db_rejoin_host": "east-app1"}, {}])
+    def test_web_db(self, params):
+        platform = Platform("west")
+        base = {
+            "candidate": "west-app1",
+            "target": "west",
+            "rejoin": [{"host": "east-app1", "upstream": "west-app1", "upstream_address": "x"}],
+        }
+        values = dict(platform.params, **params)
+
+        def problems():
+            return failover.web_db_proof(
+                platform.sites, platform.versions["west"], platform.probes, values, UNITS, base
+            )["problems"]
+
+        assert problems() == []
+        platform.db("east-app1")["receiver"] = {}
+        assert problems() == ["east-app1 does not follow west-app1"]
+        platform.db("west-app1").update(in_recovery=True)
+        assert any("only primary" in text for text in problems())
+
+
+class TestPlanText:
+    """The plan says what will happen and nothing else."""
+
+    def test_planned(self, platform):
+        text = "\n".join(platform.decide()["plan"])
+        assert "Arm west-app1, fence east-app1" in text and "Copy the CA from east-app1 to west-app1" in text
+        assert "Lift the fence" not in text and "without proof" not in text
+        assert "east-app1 becomes a standby of west-app1" in text
+        assert "Hooper in maintenance mode on west in run order" in text
+        assert "west-app3 becomes a standby" not in text, "it follows west-app1 already"
+
+    def test_edition_2019_runs_no_hooper(self, platform):
+        text = "\n".join(platform.decide(circonus_edition="2019")["plan"])
+        assert "Hooper" not in text and "Copy the CA" not in text
+        assert "Start fault_detection, then notification in west" in text
+
+    def test_clients_left_alone_are_left_to_the_operator(self, platform):
+        assert any("Point the clients" in text for text in platform.decide(circonus_clients="none")["remaining"])
+        assert not any("Point the clients" in text for text in platform.decide()["remaining"])
 
 
 class TestUpstreamOf:
