@@ -52,6 +52,8 @@ def written(lab, host, start, end):
         "select relfilenode from pg_class where relname like 'alerting_heartbeat%'",
         database="circonus",
     ).split()
+    # A primary that was promoted writes on another timeline than the first.
+    timeline = int(lab.sql(host, "select pg_walfile_name('%s')" % end)[:8], 16)
     dump = lab.on(
         host,
         "runuser",
@@ -59,7 +61,7 @@ def written(lab, host, start, end):
         "postgres",
         "--",
         "/opt/pgsql/bin/pg_waldump",
-        *("-p", lab.sql(host, "show data_directory") + "/pg_wal", "-s", start, "-e", end),
+        *("-t", str(timeline), "-p", lab.sql(host, "show data_directory") + "/pg_wal", "-s", start, "-e", end),
     ).stdout
     records = [line for line in dump.splitlines() if not re.match(r"rmgr: (XLOG|Standby|Transaction) ", line)]
     return [line for line in records if not re.search(r"rel \d+/\d+/(%s) " % "|".join(beats), line)]
