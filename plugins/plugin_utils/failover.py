@@ -461,6 +461,23 @@ def dependents(situation: Situation, edition: str) -> list:
     return result
 
 
+def ca_initialised(situation: Situation, host: str) -> bool:
+    """Whether a host holds the CA itself, not only the role."""
+    return bool(((situation.probes.get(host) or {}).get("ca") or {}).get("initialised"))
+
+
+def ca_restarts(situation: Situation, base: dict) -> list:
+    """The CA of the site that takes over, edition 2019 only, running or not.
+
+    ca_processor waits for notifications of the primary database and cannot do so on a standby, so the one of the other
+    site is left alone; the 2019 installer knows no failover of the CA.
+    """
+    link = next((item for item in catalogue.chain("web_db", base["edition"]) if item["role"] == "ca"), None)
+    if not link or not base["ca_new"] or not ca_initialised(situation, base["ca_new"]):
+        return []
+    return [{"role": "ca", "host": base["ca_new"], "only": link.get("only")}]
+
+
 # -- datacenter failover ---------------------------------------------------------------------------------------------
 
 
@@ -947,7 +964,8 @@ def _proceed(situation, params, base, promote, resumed=None, loss=None, switch=N
     for item in rejoin:
         if not settled_standby(situation, item["host"], item["upstream"]):
             plan.append("%s becomes a standby of %s." % (item["host"], item["upstream"]))
-    restarts = [item for item in dependents(situation, base["edition"]) if item["role"] not in ALERTING_ROLES]
+    restarts = [item for item in dependents(situation, base["edition"]) if item["role"] not in (*ALERTING_ROLES, "ca")]
+    restarts += ca_restarts(situation, base)
     if later:
         plan.append("Hooper in maintenance mode on the reachable hosts of %s in run order." % other)
     else:
@@ -960,9 +978,9 @@ def _proceed(situation, params, base, promote, resumed=None, loss=None, switch=N
             "%s: when %s answer again, run this playbook once more (or web_db_rejoin.yml)."
             % (other, ", ".join(sorted(absent)))
         )
-    if not later and base["ca_old"] and not base["ca_new"]:
+    if not later and base["ca_old"] and ca_initialised(situation, base["ca_old"]):
         remaining.append(
-            "The CA stays on %s in %s: no certificate is issued or renewed there while %s is active."
+            "The CA stays on %s in %s: no certificate is issued or renewed while %s is active."
             % (base["ca_old"], other, target)
         )
     if params["circonus_clients"] == "none":

@@ -656,21 +656,38 @@ class TestDependents:
         assert not any(host.startswith("west") and role != "ca" for role, host in found), found
 
     def test_those_of_the_old_site_wait_for_their_database(self, platform):
-        for host in ("east-app1", "west-app1"):
-            platform.probes[host]["units"]["circonus-ca_processor"] = unit(True)
+        for host in ("east-app3", "west-app3"):
+            platform.probes[host]["units"]["circonus-grover_queue"] = unit(True)
+        values = dict(platform.params, circonus_edition="2019")
+        verdict = failover.datacenter_verdict(
+            platform.sites,
+            platform.versions["west"],
+            platform.known(),
+            platform.probes,
+            values,
+            RUN,
+            dict(UNITS, hub=["circonus-grover_queue"]),
+            [],
+        )
+        assert [i["host"] for i in verdict["dependents"] if i["role"] == "hub"] == ["west-app3"]
+        assert [i["host"] for i in verdict["dependents_other"] if i["role"] == "hub"] == ["east-app3"]
+
+    def test_2019_leaves_the_ca_of_the_old_site_and_says_so(self, platform):
+        platform.probes["east-app1"]["units"]["circonus-ca_processor"] = unit(True)
+        platform.probes["west-app1"]["ca"] = {"present": False}
+        verdict = platform.decide(circonus_edition="2019")
+        assert not [i for i in verdict["dependents"] + verdict["dependents_other"] if i["role"] == "ca"]
+        assert any("CA stays on east-app1" in text for text in verdict["remaining"])
+
+    def test_2019_starts_the_ca_that_comes_back_to_the_primary(self, platform):
+        platform.probes["east-app1"]["ca"] = {"present": False}
         verdict = platform.decide(circonus_edition="2019")
         assert [i["host"] for i in verdict["dependents"] if i["role"] == "ca"] == ["west-app1"]
-        assert [i["host"] for i in verdict["dependents_other"] if i["role"] == "ca"] == ["east-app1"]
+        assert not any("CA stays" in text for text in verdict["remaining"])
 
-    def test_says_that_a_ca_without_a_twin_stays_behind(self, platform):
-        for versions in (platform.versions["east"], platform.versions["west"]):
-            versions["west"]["svclist"]["ca"]["_machlist"] = ["east-app1"]
-        platform.sites["west"]["raw"]["svclist"]["ca"]["_machlist"] = ["east-app1"]
-        for host in platform.sites["west"]["hosts"]:
-            platform.probes[host]["site"]["sha256"] = canonical_sha256(platform.versions["east"]["west"])
-        verdict = platform.decide(circonus_edition="2019")
-        assert verdict["result"] == "proceed", verdict
-        assert any("CA stays on east-app1" in text for text in verdict["remaining"])
+    def test_later_edition_leaves_the_ca_to_hooper(self, platform):
+        verdict = platform.decide()
+        assert not [i for i in verdict["dependents"] + verdict["dependents_other"] if i["role"] == "ca"]
 
 
 class TestSiteChanges:
