@@ -9,8 +9,11 @@ import time
 from ansible.errors import AnsibleConnectionFailure
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 
 from ansible_collections.circonus.inside.plugins.plugin_utils import procedure as p
+
+display = Display()
 
 
 class ActionModule(ActionBase):
@@ -18,7 +21,7 @@ class ActionModule(ActionBase):
 
     _supports_check_mode = True
     _supports_diff = False
-    _VALID_ARGS = frozenset(("module", "args", "title", "probe", "facts", "remaining", "quiet"))
+    _VALID_ARGS = frozenset(("module", "args", "title", "probe", "facts", "remaining", "quiet", "announce"))
 
     def run(self, tmp=None, task_vars=None):
         """Execute the wrapped module unless the run has been stopped."""
@@ -33,6 +36,8 @@ class ActionModule(ActionBase):
         title = args.get("title") or self._task.get_name().split(" : ")[-1]
         started, clock = p.now(), time.monotonic()
         probe = bool(args.get("probe"))
+        if boolean(args.get("announce", False)):
+            display.display("%s  %s on %s ..." % (time.strftime("%H:%M:%S"), title, host))
         try:
             outcome = self._dispatch(args, task_vars)
         except AnsibleConnectionFailure as error:
@@ -48,8 +53,9 @@ class ActionModule(ActionBase):
             outcome.setdefault("reachable", True)
             state = self._state(outcome)
         seconds = round(time.monotonic() - clock, 3)
-        outcome["step_seconds"] = seconds
-        if journal and (not boolean(args.get("quiet", False)) or state in ("failed", "unreachable")):
+        quiet = boolean(args.get("quiet", False))
+        outcome.update(step_seconds=seconds, step_title=title, step_host=str(host), step_quiet=quiet)
+        if journal and (not quiet or state in ("failed", "unreachable")):
             text = p.outcome_message(outcome)
             journal.append(
                 "step", name=title, host=str(host), state=state, seconds=seconds, started=started, message=text[:2000]

@@ -46,6 +46,10 @@ options:
     description: Journal the step only when it fails.
     type: bool
     default: false
+  announce:
+    description: Print a line when the step starts, because it may take long.
+    type: bool
+    default: false
 attributes:
   check_mode:
     support: full
@@ -74,4 +78,16 @@ step_seconds:
   description: How long the step took.
   returned: when the step was started
   type: float
+step_title:
+  description: Name of the step in the report.
+  returned: when the step was started
+  type: str
+step_host:
+  description: Host on which the module ran.
+  returned: when the step was started
+  type: str
+step_quiet:
+  description: Whether the step is journalled only when it fails.
+  returned: when the step was started
+  type: bool
 """

@@ -236,6 +236,16 @@ def outcome_message(outcome: dict) -> str:
         event = getattr(exception, "event", None)
         lines = [line for line in str(getattr(event, "msg", None) or exception).splitlines() if line.strip()]
         text = "the module broke off: %s" % (lines[-1].strip() if lines else "no reason given")
+    if text == "non-zero return code":
+        output = "%s\n%s" % (outcome.get("stderr") or "", outcome.get("stdout") or "")
+        said = [line for line in output.splitlines() if line.strip()]
+        command = outcome.get("cmd") or "the command"
+        command = " ".join(command) if isinstance(command, list) else command
+        text = "expected exit code 0 of %s, found %s%s" % (
+            command,
+            outcome.get("rc"),
+            ": %s" % said[0].strip() if said else ", and it said nothing",
+        )
     return text
 
 

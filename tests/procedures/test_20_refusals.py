@@ -192,6 +192,64 @@ class TestRefusals:
             wait_until(lambda: "west-app1" in lab.streaming().get("east-app1", []), 60, "the standby is back")
 
 
+class TestBrokenParts:
+    """Something that the failover needs, or that must not be, is found before anything changes."""
+
+    CA = "/opt/circonus/CA"
+
+    @pytest.mark.parametrize(
+        ("host", "broken", "mended", "words"),
+        [
+            pytest.param(
+                "west-app1",
+                ["systemctl", "stop", "circonus-rabbitmq"],
+                ["systemctl", "start", "circonus-rabbitmq"],
+                ["circonus-rabbitmq on west-app1 is inactive", "mq"],
+                id="queue_of_the_target_is_down",
+            ),
+            pytest.param(
+                "west-app2",
+                ["systemctl", "start", "circonus-bert"],
+                ["systemctl", "stop", "circonus-bert"],
+                ["notification runs in the standby site west", "twice"],
+                id="alerting_runs_in_the_standby_site",
+            ),
+            pytest.param(
+                "east-app1",
+                ["mv", CA, CA + ".away"],
+                ["mv", CA + ".away", CA],
+                ["CA directory on east-app1", "west"],
+                id="the_ca_is_missing",
+            ),
+            pytest.param(
+                "east-app1",
+                ["systemctl", "stop", "circonus-http"],
+                ["systemctl", "start", "circonus-http"],
+                ["witnesses do not agree", "/status of east-app1 says unknown"],
+                id="the_status_page_is_silent",
+            ),
+        ],
+    )
+    def test_refuses(self, lab, untouched, host, broken, mended, words):
+        remember, check = untouched
+        lab.on(host, *broken)
+        try:
+            remember()
+            check(lab.failover("west"), words)
+        finally:
+            lab.on(host, *mended)
+            wait_until(
+                lambda: len(lab.rabbit_nodes("west-app2")) == 2 and "ACTIVE" in lab.status_page("east-app1"),
+                60,
+                "the queue and the page are back",
+            )
+
+    def test_disk_without_room(self, lab, untouched):
+        remember, check = untouched
+        remember()
+        check(lab.failover("west", web_db_failover_min_free_bytes=10**16), ["free", "web_db_failover_min_free_bytes"])
+
+
 class TestInvalidSiteJson:
     """The controller's own file breaks a rule."""
 

@@ -49,7 +49,7 @@ def run_and_kill(lab, site, step, edge):
         if edge == "end" and any(r["type"] == "step" and r["name"].startswith(step) for r in journal_of(lab, started)):
             kill(process)
             return True
-        if edge == "start" and "TASK [Web DB switchover | Fence the old primary and promote" in log.read_text():
+        if edge == "start" and "  Arm and promote the candidate on " in log.read_text():
             kill(process)
             return True
         time.sleep(0.05)

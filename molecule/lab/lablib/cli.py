@@ -131,6 +131,10 @@ def command_env(lab, _options):
     names = ["ANSIBLE_CONFIG", "ANSIBLE_COLLECTIONS_PATH", "ANSIBLE_HOME", "ANSIBLE_INVENTORY", "LAB_PROJECT"]
     if os.environ.get("CONTAINERS_CONF"):
         names.append("CONTAINERS_CONF")
+    programs = os.path.dirname(layout.find_ansible("ansible-playbook"))
+    if programs not in environment["PATH"].split(os.pathsep):
+        environment["PATH"] = programs + os.pathsep + environment["PATH"]
+        names.append("PATH")
     for name in names:
         print("export %s=%s" % (name, shlex.quote(environment[name])))
 

@@ -73,6 +73,23 @@ class TestUpAgain:
         assert lab.host("east-app1").run("stat -c %Y /proc/1").stdout == before
 
 
+class TestEnv:
+    def test_makes_ansible_work_in_a_shell_that_does_not_know_it(self, lab):
+        script = 'eval "$("$0" "$1" env)" && command -v ansible-playbook && printenv ANSIBLE_INVENTORY'
+        program = Path(__file__).resolve().parents[3] / "molecule/lab/lab"
+        environment = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "HOME": os.environ["HOME"]}
+        environment["LAB_PROJECT"] = lab.status["project"]
+        done = subprocess.run(
+            ["sh", "-c", script, sys.executable, str(program)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[-1] == lab.status["inventory"]
+
+
 class TestNetwork:
     def test_client_address_is_on_the_active_entry_host_only(self, lab):
         assert lab.status["client_address_on"] == ["east-app1"]

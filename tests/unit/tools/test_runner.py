@@ -58,6 +58,13 @@ class TestStage:
         assert stage.tail()[-1] == "ERROR: b"
         assert "Collecting a" not in stage.tail()
 
+    def test_shows_failed_tests_first_wherever_they_stand_in_the_log(self, runner):
+        text = '        "FAILED tests/a.py::test_b - assert 1 == 2",\n' + "later\n" * 200
+        stage = runner.Stage("molecule:x", lambda s: s.command(["printf", text]), "molecule", "")
+        stage.run()
+        assert "FAILED tests/a.py::test_b" in stage.tail()[0]
+        assert len(stage.tail()) == runner.TAIL_LINES + 1
+
 
 class TestScenarios:
     @pytest.fixture

@@ -171,6 +171,14 @@ class TestOutcomeMessage:
                 "the module broke off: EOFError: EOF",
             ),
             ({}, ""),
+            (
+                {"msg": "non-zero return code", "rc": 1, "cmd": ["/x/failover.pl"], "stderr": "\nis a standby\n"},
+                "expected exit code 0 of /x/failover.pl, found 1: is a standby",
+            ),
+            (
+                {"msg": "non-zero return code", "rc": 9, "cmd": "x", "stderr": "", "stdout": ""},
+                "expected exit code 0 of x, found 9, and it said nothing",
+            ),
         ],
     )
     def test_says_why(self, outcome, expected):
