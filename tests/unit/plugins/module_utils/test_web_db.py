@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The web_db failover on real PostgreSQL clusters with real streaming replication, each on its own loopback address.
 
-Needs server binaries (PostgreSQL 15 from the distribution; before 12: a directory in CIRCONUS_TEST_PG11 or
-/usr/lib/postgresql/11) and, for root, the operating system user postgres. The only things that are not real are the
-systemd unit (pg_ctl instead) and the client address (a set).
+Needs server binaries (PostgreSQL 15 from the distribution; before 12: a directory in CIRCONUS_TEST_PG11, what the
+lab's image was made from, or /usr/lib/postgresql/11) and, for root, the operating system user postgres. The only things
+that are not real are the systemd unit (pg_ctl instead) and the client address (a set).
 """
 from __future__ import absolute_import, division, print_function
 
@@ -30,8 +30,9 @@ from ansible_collections.circonus.inside.plugins.module_utils.web_db_guard impor
 
 CLIENTS = ("psql", "pg_basebackup")
 SERVERS = {}
+LAB_11 = os.path.join(os.path.dirname(os.path.abspath(__file__)), *[".."] * 4, ".cache/lab/image/postgresql-11/11/bin")
 for _label, _choices in (("15", ["/usr/lib/postgresql/15/bin"]),
-                         ("11", [os.environ.get("CIRCONUS_TEST_PG11", ""), "/usr/lib/postgresql/11/bin"])):
+                         ("11", [os.environ.get("CIRCONUS_TEST_PG11", ""), LAB_11, "/usr/lib/postgresql/11/bin"])):
     for _choice in _choices:
         for _dir in (_choice, os.path.join(_choice, "bin")):
             if _choice and os.access(os.path.join(_dir, "postgres"), os.X_OK):
@@ -44,7 +45,7 @@ except KeyError:
     OS_USER, REASON = None, "root needs the operating system user postgres to run a server"
 pytestmark = pytest.mark.skipif(REASON is not None, reason=REASON or "")
 VERSIONS = [pytest.param(label, marks=pytest.mark.skipif(
-    label not in SERVERS, reason="no PostgreSQL {0} server binaries; set CIRCONUS_TEST_PG11".format(label)))
+    label not in SERVERS, reason="no PostgreSQL {0} server binaries; make lab-image brings 11".format(label)))
     for label in ("15", "11")]
 
 
