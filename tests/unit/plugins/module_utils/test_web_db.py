@@ -173,7 +173,7 @@ class Lab(object):
     def request(self, candidate, primary, **more):
         request = {"run_id": "r1", "token": 1, "candidate": candidate, "candidate_address": self.addresses[candidate],
                    "primary": primary, "primary_address": self.addresses[primary], "max_lag_bytes": 1000000,
-                   "arm_timeout": 10.0, "timeout": 20.0, "client_address": "192.0.2.200/24", "require_guard": False}
+                   "arm_timeout": 60.0, "timeout": 60.0, "client_address": "192.0.2.200/24", "require_guard": False}
         request.update(more)
         return request
 
@@ -189,6 +189,11 @@ class Lab(object):
     def switch(self, candidate, primary, **more):
         """Both sides at once, as the task does: (candidate's result, primary's result), an exception for a failure."""
         return together(self.candidate(candidate, primary, **more).run, self.old(candidate, primary, **more).run)
+
+    def moved(self, candidate, primary):
+        """A switchover that a test starts from; without this a slow machine would fail it somewhere else."""
+        new, old = self.switch(candidate, primary)
+        assert not isinstance(new, Exception) and new["promoted"], (new, old)
 
     def sql(self, name):
         return self.node(name).connect("test", 10.0)
@@ -376,7 +381,7 @@ class TestPlannedSwitchover:
         wait_for(lambda: lab.numbers("b") == lab.numbers("a"), "the standby's copy")
 
     def test_second_run_changes_nothing(self, pair):
-        pair.switch("b", "a")
+        pair.moved("b", "a")
         new, old = pair.switch("b", "a", token=2)
         assert (new["changed"], new["already"], old["changed"], old["state"]) == (False, True, False, "fenced")
         assert new["write_gap_ms"] is not None
@@ -492,8 +497,8 @@ class TestRefusals:
         self.untouched(pair)
 
     def test_lock_lost_between_arming_and_stopping_lifts_the_fence(self, pair):
-        new, old = together(pair.candidate("b", "a", timeout=2.0).run,
-                            pair.old("b", "a", lock_check=second_time_refused()).run)
+        new, old = together(pair.candidate("b", "a", arm_timeout=10.0, timeout=2.0).run,
+                            pair.old("b", "a", arm_timeout=10.0, lock_check=second_time_refused()).run)
         assert isinstance(old, LockHeld) and isinstance(new, TimedOut)
         self.untouched(pair)
         assert pair.facts("a")["last_fence_row"]["state"] == "cancelled"
@@ -537,9 +542,9 @@ class TestRefusals:
     def test_a_silent_old_primary_is_no_proof(self, pair, monkeypatch):
         # A packet filter that drops cannot be had on every machine that runs these tests.
         monkeypatch.setattr(web_db_switchover.pg, "tcp_answer", lambda *unused: "silent")
-        side = pair.candidate("b", "a", timeout=2.0)
+        side = pair.candidate("b", "a", arm_timeout=10.0, timeout=2.0)
         new = Both(side.run)
-        old = pair.old("b", "a", timeout=4.0)
+        old = pair.old("b", "a", arm_timeout=10.0, timeout=4.0)
         result = Both(old.run).done()
         assert isinstance(result, InsideError)
         failed = new.done()
@@ -572,7 +577,7 @@ class TestAbort:
         assert pair.old("b", "a").abort()["changed"] is False
 
     def test_refuses_after_the_promotion(self, pair):
-        pair.switch("b", "a")
+        pair.moved("b", "a")
         with pytest.raises(Refused, match="b has taken over"):
             pair.old("b", "a").abort()
         assert pair.primaries() == ["b"] and pair.facts("a")["fence"]
@@ -692,7 +697,7 @@ class TestFollow:
         assert pair.numbers("a") == [1]
 
     def test_goes_on_when_killed_after_the_settings(self, pair):
-        pair.switch("b", "a")
+        pair.moved("b", "a")
         node = pair.node("a")
         pg.write_standby_settings(node.data_dir, {"host": pair.addresses["b"], "port": pair.port, "user": "replication",
                                                   "application_name": "a"})
@@ -735,7 +740,7 @@ class TestFollow:
     def test_a_left_over_trigger_file_does_not_promote_it(self, lab):
         lab.primary("a")
         lab.standby("b", "a")
-        lab.switch("b", "a")
+        lab.moved("b", "a")
         path = os.path.join(lab.node("a").data_dir, "failover.now")
         with open(path, "w"):
             pass
@@ -754,7 +759,7 @@ class TestGuard:
         assert pair.guard("a", ["b"]).check_start()[0] == "allow"
 
     def test_a_fenced_primary_may_not_start(self, pair):
-        pair.switch("b", "a")
+        pair.moved("b", "a")
         pair.node("b").immediate_stop()
         verdict, reason = pair.guard("a", ["b"]).check_start()
         assert verdict == "fenced" and "run r1" in reason
@@ -806,7 +811,7 @@ class TestGuard:
     def test_a_new_primary_is_not_stopped_by_its_own_standbys(self, pair):
         pair.standby("c", "b")
         guard = pair.guard("b", ["a", "c"])
-        pair.switch("b", "a")
+        pair.moved("b", "a")
         wait_for(lambda: pair.facts("c")["timeline"] == 2, "the cascade's timeline")
         until = time.time() + 1.0
         while time.time() < until:
@@ -896,7 +901,7 @@ class TestGuardProgram:
         assert self.run(monkeypatch, pair.node("b").data_dir, "/nonexistent") == 0
 
     def test_the_exit_code_says_whether_the_server_may_start(self, pair, tmp_path):
-        pair.switch("b", "a")
+        pair.moved("b", "a")
         config = tmp_path / "guard.json"
         node = pair.node("a")
         config.write_text(json.dumps({"peers": [], "node": {
