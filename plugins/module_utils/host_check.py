@@ -91,17 +91,16 @@ def choose_units(entry, states, stopped=False):
     return chosen
 
 
-def unit_item(item, open_ports, silent, now, later_pids, limits):
+def unit_item(item, open_ports, silent, now, gone_pids, limits):
     """The answer about one unit. Pure.
 
     item: of :func:`choose_units`. open_ports: TCP ports that somebody listens on. silent: sentence about the endpoint
-    that is its sign of life, empty when that is well. now: epoch of the host. later_pids: process ids of the second
-    look, None when there was none.
+    that is its sign of life, empty when that is well. now: epoch of the host. gone_pids: of :func:`gone`.
     """
     state = item["state"]
     answer = {
         "id": item["id"], "unit": item["unit"], "present": state is not None, "active": None, "sub": None,
-        "enabled": None, "pid": None, "restarts": None, "since_epoch": None, "up": False, "missing": "",
+        "enabled": None, "pid": None, "restarts": None, "since_epoch": None, "age_s": None, "up": False, "missing": "",
         "expected": item["expected"], "loop": False, "loop_detail": "",
     }
     if state is None:
@@ -113,7 +112,9 @@ def unit_item(item, open_ports, silent, now, later_pids, limits):
     wanted = {"unit": item["unit"], "ports": item["spec"].get("ports") or []}
     answer["missing"] = service.is_up(wanted, {item["unit"]: state}, open_ports) or silent
     answer["up"] = not answer["missing"]
-    answer["loop_detail"] = restart_loop(state, now, later_pids, limits)
+    if state["since_epoch"] is not None:
+        answer["age_s"] = round(now - state["since_epoch"], 1)
+    answer["loop_detail"] = restart_loop(state, now, gone_pids, limits)
     answer["loop"] = bool(answer["loop_detail"])
     return answer
 
@@ -122,12 +123,12 @@ def unknown_unit(item, why):
     """The answer about a unit whose state could not be read. Pure."""
     return {
         "id": item["id"], "unit": None, "present": None, "active": None, "sub": None, "enabled": None, "pid": None,
-        "restarts": None, "since_epoch": None, "up": None, "missing": why, "expected": item["expected"], "loop": None,
-        "loop_detail": "",
+        "restarts": None, "since_epoch": None, "age_s": None, "up": None, "missing": why, "expected": item["expected"],
+        "loop": None, "loop_detail": "",
     }
 
 
-def restart_loop(state, now, later_pids, limits):
+def restart_loop(state, now, gone_pids, limits):
     """Why a unit seems to be restarted over and over, as text; empty when it does not. Pure.
 
     systemd before 235 does not count restarts; there only a unit that is just waiting for its next start, or whose
@@ -135,7 +136,7 @@ def restart_loop(state, now, later_pids, limits):
     """
     if state["sub"] == "auto-restart":
         return "waits for its next start after {0} restarts".format(state["restarts"])
-    if state["active"] == "active" and state["pid"] and later_pids is not None and state["pid"] not in later_pids:
+    if state["active"] == "active" and state["pid"] in gone_pids:
         return "its process {0} ended while it was looked at".format(state["pid"])
     recent = state["since_epoch"] is not None and now - state["since_epoch"] < limits["recent_s"]
     if state["restarts"] >= limits["restarts"] and (recent or state["active"] == "activating"):
@@ -145,6 +146,12 @@ def restart_loop(state, now, later_pids, limits):
 
 
 # ---- processes -------------------------------------------------------------------------------------------------
+
+
+def gone(look):
+    """Ids of the processes that were there at the first look and not at the second. Pure."""
+    later = set((item["pid"], item["start_ticks"]) for item in look["later"])
+    return set(item["pid"] for item in look["processes"] if (item["pid"], item["start_ticks"]) not in later)
 
 
 def is_program(process, program):
@@ -201,14 +208,14 @@ def pair_item(identity, members, main_pid, look, watchdog, limits, expected="up"
     if expected == "down":
         answer.update(ok=False, detail="expected it stopped, found the process {0} of {1}".format(parent["pid"], what))
         return answer
-    later = dict((item["pid"], item) for item in look["later"])
-    gone = [item["pid"] for item in (parent, child if watchdog else None)
-            if item and later.get(item["pid"], {}).get("start_ticks") != item["start_ticks"]]
-    if gone:
-        fresh = [pid for pid, item in later.items() if item["ppid"] == parent["pid"] and item["comm"] == parent["comm"]]
-        follow = ", now it is {0}".format(min(fresh)) if fresh and parent["pid"] not in gone else ""
+    left = gone(look)
+    ended = [item["pid"] for item in (parent, child if watchdog else None) if item and item["pid"] in left]
+    if ended:
+        fresh = [item["pid"] for item in look["later"]
+                 if item["ppid"] == parent["pid"] and item["comm"] == parent["comm"]]
+        follow = ", now it is {0}".format(min(fresh)) if fresh and parent["pid"] not in ended else ""
         answer.update(restarts=1, ok=False, detail="the process {0} of {1} ended within {2:g} s{3}".format(
-            gone[0], what, look["watch_s"], follow))
+            ended[0], what, look["watch_s"], follow))
         return answer
     if not watchdog:
         return answer
@@ -312,6 +319,9 @@ def port_item(port, listening, holders, units, process_pids, unknown=""):
     elif judged and not known:
         answer.update(ok=None, detail="the owner of {0} is unknown: {1}".format(
             place, unknown or "no process shows it"))
+    elif judged and wrong and not right and all(item["pid"] == 1 for item in wrong):
+        # systemd listens for a unit that it starts with the first connection.
+        answer.update(ok=None, detail="init holds {0}, for whom cannot be told".format(place))
     elif judged and wrong:
         answer.update(ok=False, detail="expected {0} on {1}, found {2}".format(wanted, place, who))
     return answer
@@ -631,7 +641,7 @@ def _judge_role(entry, stopped, limits, sockets, facts, problems, now, packages)
     units = choose_units(entry, states, stopped)
     processes = look["processes"] if look else []
     table = dict((item["pid"], item) for item in processes)
-    later = set(item["pid"] for item in look["later"]) if look else None
+    gone_pids = gone(look) if look else set()
     holder_of = dict((inode, pid) for inode, pid in (look["owners"] if look else []))
     open_ports = set(item["port"] for item in sockets if item["proto"] == "tcp")
 
@@ -652,7 +662,7 @@ def _judge_role(entry, stopped, limits, sockets, facts, problems, now, packages)
         if states is None:
             items.append(unknown_unit(unit, problems.get("units", "its state is unknown")))
         else:
-            items.append(unit_item(unit, open_ports, silent.get(life, ""), now, later, limits))
+            items.append(unit_item(unit, open_ports, silent.get(life, ""), now, gone_pids, limits))
         if unit["spec"].get("watchdog") and (look is None or states is None):
             pairs.append(unknown_pair(unit["id"], problems.get("processes") or problems.get("units", "")))
         elif unit["spec"].get("watchdog") and unit["unit"]:

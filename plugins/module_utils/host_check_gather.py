@@ -33,7 +33,7 @@ def gather(jobs, deadline_s):
     """
     if not jobs:
         return {}, {}
-    deadline = time.time() + deadline_s
+    deadline = time.monotonic() + deadline_s
     reader, writer = os.pipe()
     try:
         child = os.fork()
@@ -62,7 +62,7 @@ def _listen(reader, wanted, deadline):
     """Read answers, one JSON line each, until all of ``wanted`` are there, the child is gone, or the deadline."""
     results, problems, rest = {}, {}, b""
     while wanted:
-        left = deadline - time.time()
+        left = deadline - time.monotonic()
         if left <= 0:
             break
         try:
@@ -91,8 +91,8 @@ def _end(child):
             end(child, signal.SIGKILL)
         except OSError:
             continue
-    limit = time.time() + 0.1
-    while time.time() < limit:
+    limit = time.monotonic() + 0.1
+    while time.monotonic() < limit:
         try:
             if os.waitpid(child, os.WNOHANG)[0]:
                 return

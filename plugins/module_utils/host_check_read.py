@@ -6,6 +6,7 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import contextlib
 import errno
 import glob
 import grp
@@ -16,6 +17,10 @@ import ssl
 import stat
 import time
 
+try:
+    import ctypes
+except ImportError:  # a Python without it cannot look into processes of others where root may not
+    ctypes = None
 try:
     from http.client import HTTPConnection, HTTPException, HTTPSConnection
 except ImportError:  # not on a target that this collection supports; keeps documentation tools on old Pythons working
@@ -35,6 +40,8 @@ FILE_LIMIT = 262144
 COMMAND_LINE_LIMIT = 4096
 LINE_LIMIT = 500
 CLOCK_BOOTTIME = 7
+# Process id of the parent of the kernel's threads; in a container it can be anything.
+KERNEL_THREADS = 2
 
 
 def _text(path, limit=FILE_LIMIT):
@@ -62,25 +69,39 @@ def sockets():
     return found
 
 
+def _proc(path, limit=COMMAND_LINE_LIMIT):
+    """Text of a file in ``/proc``, with as few calls as can be: there are thousands."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(descriptor, limit).decode("utf-8", "replace")
+    finally:
+        os.close(descriptor)
+
+
 def processes(short=False):
-    """``{pid: {"pid", "ppid", "comm", "start_ticks", "name", "command", "unit"}}`` of what runs; no dead children.
+    """``{pid: {"pid", "ppid", "comm", "start_ticks", "name", "command", "unit"}}`` of what runs; no dead children and
+    no threads of the kernel.
 
     name: last part of the first argument; command: the command line; short leaves these and the unit out.
     """
     found = {}
+    try:
+        kernel = _proc("/proc/{0}/comm".format(KERNEL_THREADS)).strip() == "kthreadd"
+    except OSError:
+        kernel = False
     for entry in os.listdir("/proc"):
         if not entry.isdigit():
             continue
         base = "/proc/" + entry
         try:
-            item = host_check_parse.parse_stat(_text(base + "/stat"))
-            if item.pop("state") in "ZX":
+            item = host_check_parse.parse_stat(_proc(base + "/stat"))
+            if item.pop("state") in "ZX" or KERNEL_THREADS in (item["pid"], item["ppid"]) and kernel:
                 continue
             if not short:
-                arguments = _text(base + "/cmdline", COMMAND_LINE_LIMIT).split("\0")
+                arguments = _proc(base + "/cmdline").split("\0")
                 item["name"] = os.path.basename(arguments[0])
                 item["command"] = " ".join(arguments).strip()
-                item["unit"] = host_check_parse.parse_cgroup(_text(base + "/cgroup"))
+                item["unit"] = host_check_parse.parse_cgroup(_proc(base + "/cgroup"))
         except (IOError, OSError, ValueError, IndexError):
             continue
         found[item["pid"]] = item
@@ -94,22 +115,57 @@ def owners(inodes, table):
     for item in order:
         if not left:
             break
-        base = "/proc/{0}/fd".format(item["pid"])
-        try:
-            descriptors = os.listdir(base)
-        except OSError:
-            continue
-        for descriptor in descriptors:
-            try:
-                target = os.readlink(base + "/" + descriptor)
-            except OSError:
-                continue
-            if target.startswith("socket:["):
-                inode = int(target[8:-1])
-                if inode in left:
-                    left.discard(inode)
-                    found[inode] = item["pid"]
+        for inode in left & _open_sockets(item["pid"]):
+            left.discard(inode)
+            found[inode] = item["pid"]
     return found
+
+
+def _open_sockets(pid):
+    """Inodes of the sockets that a process has open. Root of a container may not look at those of other users; there
+    their owner is asked."""
+    base = "/proc/{0}/fd".format(pid)
+    try:
+        return _sockets_below(base)
+    except OSError as exc:
+        if exc.errno not in (errno.EACCES, errno.EPERM) or os.geteuid() != 0:
+            return set()
+    try:
+        info = os.stat(os.path.dirname(base))
+        with file_access_as(info.st_uid, info.st_gid):
+            return _sockets_below(base)
+    except OSError:
+        return set()
+
+
+def _sockets_below(base):
+    found, denied = set(), None
+    for descriptor in os.listdir(base):
+        try:
+            target = os.readlink(base + "/" + descriptor)
+        except OSError as exc:
+            denied = exc if exc.errno in (errno.EACCES, errno.EPERM) else denied
+            continue
+        if target.startswith("socket:["):
+            found.add(int(target[8:-1]))
+    if denied and not found:
+        raise denied
+    return found
+
+
+@contextlib.contextmanager
+def file_access_as(uid, gid):
+    """Files are accessed as this user for a while, by this thread only (setfsuid(2)); nothing else changes."""
+    if ctypes is None:
+        yield
+        return
+    library = ctypes.CDLL(None)
+    group, user = library.setfsgid(gid), library.setfsuid(uid)
+    try:
+        yield
+    finally:
+        library.setfsuid(user)
+        library.setfsgid(group)
 
 
 def look_twice(inodes, watch_s):
@@ -121,9 +177,9 @@ def look_twice(inodes, watch_s):
     """
     table = processes()
     since_boot = time.clock_gettime(CLOCK_BOOTTIME)
-    started = time.time()
+    started = time.monotonic()
     owned = owners(inodes, table)
-    time.sleep(max(0.0, watch_s - (time.time() - started)))
+    time.sleep(max(0.0, watch_s - (time.monotonic() - started)))
     own = _own_family(table)
     return {
         "processes": [dict(item, own=pid in own) for pid, item in table.items()],
@@ -150,7 +206,7 @@ def _own_family(table):
 def ask(host, port, path, tls=False, header=None, timeout=3.0):
     """GET one page of this host. Returns ``{"status": int or None, "seconds", "error", "body"}``; never raises."""
     answer = {"status": None, "seconds": 0.0, "error": "", "body": ""}
-    started = time.time()
+    started = time.monotonic()
     connection = None
     try:
         if tls:
@@ -166,7 +222,7 @@ def ask(host, port, path, tls=False, header=None, timeout=3.0):
         answer["status"] = reply.status
         body = b""
         while len(body) < BODY_LIMIT:
-            if time.time() - started > timeout:
+            if time.monotonic() - started > timeout:
                 answer["error"] = "the answer did not end within {0:g} s".format(timeout)
                 break
             # read() would wait for all of it.
@@ -185,7 +241,7 @@ def ask(host, port, path, tls=False, header=None, timeout=3.0):
     finally:
         if connection is not None:
             connection.close()
-    answer["seconds"] = round(time.time() - started, 3)
+    answer["seconds"] = round(time.monotonic() - started, 3)
     return answer
 
 
@@ -241,14 +297,14 @@ def log(pattern, errors, watch_s, tail_bytes=65536, lines=5):
         info = os.stat(path)
         if not stat.S_ISREG(info.st_mode):
             raise InsideError("expected a file, found something else")
-        started = time.time()
+        started = time.monotonic()
         found = []
         if errors and info.st_size:
             expressions = [re.compile(item) for item in errors]
             for line in service.tail(path, 100000, tail_bytes):
                 if any(expression.search(line[:2000]) for expression in expressions):
                     found.append(line[:LINE_LIMIT])
-        time.sleep(max(0.0, watch_s - (time.time() - started)))
+        time.sleep(max(0.0, watch_s - (time.monotonic() - started)))
         later = os.stat(path)
     except OSError as exc:
         raise InsideError(reason(exc))

@@ -151,7 +151,8 @@ roles:
     mq:
       units:
         - {id: epmd, unit: circonus-epmd, present: true, active: active, sub: running, enabled: enabled, pid: 312,
-           restarts: 0, since_epoch: 1706702400.123, up: true, missing: '', expected: up, loop: false, loop_detail: ''}
+           restarts: 0, since_epoch: 1706702400.123, age_s: 86400.5, up: true, missing: '',
+           expected: up, loop: false, loop_detail: ''}
       processes: []
       ports:
         - {port: 4369, proto: tcp, listening: true, owner: epmd, owner_pid: 312, owner_unit: circonus-epmd,

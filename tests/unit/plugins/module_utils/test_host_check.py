@@ -140,20 +140,20 @@ class TestChooseUnits:
 
 class TestRestartLoop:
     def test_a_unit_that_stays_up(self):
-        assert host_check.restart_loop(state(), 5000.0, {50}, LIMITS) == ""
-        assert host_check.restart_loop(state(restarts=9), 5000.0, {50}, LIMITS) == ""
-        assert host_check.restart_loop(state(restarts=1), 1001.0, {50}, LIMITS) == ""
+        assert host_check.restart_loop(state(), 5000.0, {51}, LIMITS) == ""
+        assert host_check.restart_loop(state(restarts=9), 5000.0, {51}, LIMITS) == ""
+        assert host_check.restart_loop(state(restarts=1), 1001.0, set(), LIMITS) == ""
 
     def test_many_restarts_and_a_recent_start(self):
         assert "restarted it 3 times, the last 60 s ago" in host_check.restart_loop(
-            state(restarts=3), 1060.0, {50}, LIMITS)
+            state(restarts=3), 1060.0, set(), LIMITS)
 
     def test_a_unit_between_two_starts(self):
         waiting = state("activating", sub="auto-restart", pid=0, restarts=7)
         assert "after 7 restarts" in host_check.restart_loop(waiting, 5000.0, set(), LIMITS)
 
     def test_a_process_that_ends_while_it_is_looked_at(self):
-        assert "process 50 ended" in host_check.restart_loop(state(), 5000.0, {51}, LIMITS)
+        assert "process 50 ended" in host_check.restart_loop(state(), 5000.0, {50}, LIMITS)
 
 
 def port(number=5672, unit="rabbitmq", bind="any", **more):
@@ -191,6 +191,10 @@ class TestPortItem:
     def test_a_process_of_no_unit(self):
         item = self.item([listener()], [process(7, comm="python3", unit=None)])
         assert item["ok"] is False and "python3 (pid 7, no unit)" in item["detail"]
+
+    def test_a_socket_that_systemd_holds(self):
+        item = self.item([listener()], [process(1, comm="systemd", unit="init.scope")])
+        assert item["ok"] is None and "init holds 5672/tcp" in item["detail"]
 
     def test_nobody(self):
         item = self.item([], [])

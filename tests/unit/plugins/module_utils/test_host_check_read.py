@@ -130,6 +130,52 @@ class TestSocketsAndOwners:
             mine.close()
 
 
+class TestFileAccessAs:
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
+    def test_is_somebody_else_for_a_while_and_in_one_thread(self, tmp_path):
+        path = tmp_path / "secret"
+        path.write_text("x")
+        path.chmod(0o600)
+        go, other = threading.Event(), []
+        thread = threading.Thread(target=lambda: go.wait(30) and other.append(path.read_text()))
+        thread.start()
+        with read.file_access_as(65534, 65534):
+            with pytest.raises(OSError):
+                open(str(path))
+            go.set()
+            thread.join()
+        assert other == ["x"] and path.read_text() == "x"
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
+    def test_where_root_may_not_look_the_owner_may(self, monkeypatch, tmp_path):
+        def other_user():
+            os.setgid(12345)
+            os.setuid(12345)
+
+        mine = socket.socket()
+        inode = int(os.readlink("/proc/self/fd/%d" % mine.fileno())[8:-1])
+        private, real, calls = tmp_path / "private", read._sockets_below, []
+        private.write_text("x")
+        private.chmod(0o600)
+        child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=[mine.fileno()], preexec_fn=other_user)
+
+        def restricted(base):
+            calls.append(base)
+            if len(calls) == 1:
+                raise PermissionError(13, "Permission denied")
+            with pytest.raises(OSError):
+                open(str(private))
+            return real(base)
+
+        monkeypatch.setattr(read, "_sockets_below", restricted)
+        try:
+            found = read.owners([inode], {child.pid: {"pid": child.pid, "start_ticks": 1}})
+        finally:
+            child.communicate(b"")
+            mine.close()
+        assert found == {inode: child.pid} and len(calls) == 2
+
+
 class TestLookTwice:
     def test_marks_itself_and_sees_others(self):
         child = subprocess.Popen(["sleep", "600"])
