@@ -322,6 +322,8 @@ def port_item(port, listening, holders, units, process_pids, unknown=""):
     elif judged and wrong and not right and all(item["pid"] == 1 for item in wrong):
         # systemd listens for a unit that it starts with the first connection.
         answer.update(ok=None, detail="init holds {0}, for whom cannot be told".format(place))
+    elif judged and wrong and not port["required"]:
+        answer["detail"] = "{0} may use {1}, {2} has it".format(wanted, place, who)
     elif judged and wrong:
         answer.update(ok=False, detail="expected {0} on {1}, found {2}".format(wanted, place, who))
     return answer

@@ -183,7 +183,8 @@ roles:
       elements: dict
     ports:
       description: >-
-        Ports of the role. C(ok) is false when nobody or somebody else listens, V(none) when the owner cannot be told.
+        Ports of the role. C(ok) is false when nobody or somebody else listens (not for a port that is
+        C(optional)), V(none) when the owner cannot be told.
         C(bound) is V(any), V(local) or an address, C(bind_ok) whether that is as the catalogue says.
       type: list
       elements: dict

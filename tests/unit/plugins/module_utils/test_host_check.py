@@ -192,6 +192,10 @@ class TestPortItem:
         item = self.item([listener()], [process(7, comm="python3", unit=None)])
         assert item["ok"] is False and "python3 (pid 7, no unit)" in item["detail"]
 
+    def test_somebody_else_on_a_port_that_is_optional(self):
+        item = self.item([listener()], [self.OTHER], described=port(required=False))
+        assert item["ok"] is True and "may use 5672/tcp, nginx" in item["detail"]
+
     def test_a_socket_that_systemd_holds(self):
         item = self.item([listener()], [process(1, comm="systemd", unit="init.scope")])
         assert item["ok"] is None and "init holds 5672/tcp" in item["detail"]
@@ -246,6 +250,8 @@ class TestPortsOf:
         entry = {"name": "x", "ports": [{"port": 1, "unit": "a", "bind": "local"}, {"port": "5-9", "unit": "a"}],
                  "consoles": [{"id": "c", "port": 2, "unit": "a", "bind": "local"}],
                  "units": [{"id": "a", "candidates": ["a"], "ports": [1, 3]}], "processes": [{"id": "p", "port": 4}]}
+        assert all(item["required"] for item in host_check.ports_of(entry))
+        assert not host_check.ports_of({"name": "x", "ports": [{"port": 1, "optional": True}]})[0]["required"]
         assert [(item["port"], item["unit"], item["bind"]) for item in host_check.ports_of(entry)] == [
             (1, "a", "local"), (2, "a", "local"), (3, "a", None), (4, "p", None)]
 
