@@ -311,8 +311,8 @@ def port_item(port, listening, holders, units, process_pids, unknown=""):
         who = "{0} (pid {1}, {2})".format(answer["owner"], owner["pid"], owner["unit"] or "no unit")
     if expected == "down":
         if right or not known:
-            answer.update(ok=False, detail="expected {0} stopped, found {1} on {2}".format(wanted, who or "a listener",
-                                                                                          place))
+            answer.update(ok=False, detail="expected {0} stopped, found {1} on {2}".format(
+                wanted, who or "a listener", place))
     elif expected == "any":
         if wrong:
             answer["detail"] = "{0} is not in use here, {1} has {2}".format(wanted, who, place)

@@ -362,11 +362,11 @@ class _Pages(BaseHTTPRequestHandler):
 
 
 class _Server(HTTPServer):
-    def process_request(self, request, address):
-        threading.Thread(target=self._one, args=(request, address), daemon=True).start()
+    def process_request(self, request, client_address):
+        threading.Thread(target=self._one, args=(request, client_address), daemon=True).start()
 
-    def _one(self, request, address):
-        self.finish_request(request, address)
+    def _one(self, request, client_address):
+        self.finish_request(request, client_address)
         self.shutdown_request(request)
 
 
