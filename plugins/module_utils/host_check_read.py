@@ -1,0 +1,443 @@
+# Copyright: circonus.inside contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Readers of one host. Each answers with plain data; what it means is decided in host_check."""
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+import contextlib
+import errno
+import glob
+import grp
+import os
+import pwd
+import re
+import ssl
+import stat
+import time
+
+try:
+    import ctypes
+except ImportError:  # a Python without it cannot look into processes of others where root may not
+    ctypes = None
+try:
+    from http.client import HTTPConnection, HTTPException, HTTPSConnection
+except ImportError:  # not on a target that this collection supports; keeps documentation tools on old Pythons working
+    HTTPConnection = HTTPSConnection = None
+    HTTPException = Exception
+
+from ansible_collections.circonus.inside.plugins.module_utils import address, host_check_parse, service
+from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
+
+NET = (("tcp", "/proc/net/tcp"), ("tcp", "/proc/net/tcp6"), ("udp", "/proc/net/udp"), ("udp", "/proc/net/udp6"))
+CRONTABS = (("/etc/crontab", False), ("/etc/cron.d/*", False), ("/var/spool/cron/*", True),
+            ("/var/spool/cron/crontabs/*", True))
+CRON_PARTS = ("hourly", "daily", "weekly", "monthly")
+WEB_PACKAGE = "circonus-web-service"
+BODY_LIMIT = 262144
+FILE_LIMIT = 262144
+COMMAND_LINE_LIMIT = 4096
+LINE_LIMIT = 500
+CLOCK_BOOTTIME = 7
+# Process id of the parent of the kernel's threads; in a container it can be anything.
+KERNEL_THREADS = 2
+
+
+def _text(path, limit=FILE_LIMIT):
+    with open(path, "rb") as handle:
+        return handle.read(limit).decode("utf-8", "replace")
+
+
+def reason(exc):
+    """What an OSError says, without the path."""
+    return (exc.strerror or str(exc)).lower()
+
+
+# ---- processes and sockets -------------------------------------------------------------------------------------
+
+
+def sockets():
+    """Listening sockets of this host; see :func:`host_check_parse.parse_sockets`."""
+    found = []
+    for proto, path in NET:
+        try:
+            with open(path) as handle:
+                found += host_check_parse.parse_sockets(handle.read(), proto)
+        except (IOError, OSError):
+            continue
+    return found
+
+
+def _proc(path, limit=COMMAND_LINE_LIMIT):
+    """Text of a file in ``/proc``, with as few calls as can be: there are thousands."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(descriptor, limit).decode("utf-8", "replace")
+    finally:
+        os.close(descriptor)
+
+
+def processes(short=False):
+    """``{pid: {"pid", "ppid", "comm", "start_ticks", "name", "command", "unit"}}`` of what runs; no dead children and
+    no threads of the kernel.
+
+    name: last part of the first argument; command: the command line; short leaves these and the unit out.
+    """
+    found = {}
+    try:
+        kernel = _proc("/proc/{0}/comm".format(KERNEL_THREADS)).strip() == "kthreadd"
+    except OSError:
+        kernel = False
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        base = "/proc/" + entry
+        try:
+            item = host_check_parse.parse_stat(_proc(base + "/stat"))
+            if item.pop("state") in "ZX" or KERNEL_THREADS in (item["pid"], item["ppid"]) and kernel:
+                continue
+            if not short:
+                arguments = _proc(base + "/cmdline").split("\0")
+                item["name"] = os.path.basename(arguments[0])
+                item["command"] = " ".join(arguments).strip()
+                item["unit"] = host_check_parse.parse_cgroup(_proc(base + "/cgroup"))
+        except (IOError, OSError, ValueError, IndexError):
+            continue
+        found[item["pid"]] = item
+    return found
+
+
+def owners(inodes, table):
+    """``{inode: pid}``: who has these sockets open. The oldest process counts, systemd only if it is the only one."""
+    left, found = set(inodes), {}
+    order = sorted(table.values(), key=lambda item: (item["pid"] == 1, item["start_ticks"], item["pid"]))
+    for item in order:
+        if not left:
+            break
+        for inode in left & _open_sockets(item["pid"]):
+            left.discard(inode)
+            found[inode] = item["pid"]
+    return found
+
+
+def _open_sockets(pid):
+    """Inodes of the sockets that a process has open. Root of a container may not look at those of other users; there
+    their owner is asked."""
+    base = "/proc/{0}/fd".format(pid)
+    try:
+        return _sockets_below(base)
+    except OSError as exc:
+        if exc.errno not in (errno.EACCES, errno.EPERM) or os.geteuid() != 0:
+            return set()
+    try:
+        info = os.stat(os.path.dirname(base))
+        with file_access_as(info.st_uid, info.st_gid):
+            return _sockets_below(base)
+    except OSError:
+        return set()
+
+
+def _sockets_below(base):
+    found, denied = set(), None
+    for descriptor in os.listdir(base):
+        try:
+            target = os.readlink(base + "/" + descriptor)
+        except OSError as exc:
+            denied = exc if exc.errno in (errno.EACCES, errno.EPERM) else denied
+            continue
+        if target.startswith("socket:["):
+            found.add(int(target[8:-1]))
+    if denied and not found:
+        raise denied
+    return found
+
+
+@contextlib.contextmanager
+def file_access_as(uid, gid):
+    """Files are accessed as this user for a while, by this thread only (setfsuid(2)); nothing else changes."""
+    if ctypes is None:
+        yield
+        return
+    library = ctypes.CDLL(None)
+    group, user = library.setfsgid(gid), library.setfsuid(uid)
+    try:
+        yield
+    finally:
+        library.setfsuid(user)
+        library.setfsgid(group)
+
+
+def look_twice(inodes, watch_s):
+    """Processes of this host, the owners of some sockets, and a second look at the processes after ``watch_s``.
+
+    Returns ``{"processes": [...], "owners": [[inode, pid]], "later": [short processes], "boot_s", "ticks",
+    "watch_s"}``; boot_s: seconds since the boot, on the clock that ``start_ticks`` count. A process is ``own`` when it
+    is this one or above it.
+    """
+    table = processes()
+    since_boot = time.clock_gettime(CLOCK_BOOTTIME)
+    started = time.monotonic()
+    owned = owners(inodes, table)
+    time.sleep(max(0.0, watch_s - (time.monotonic() - started)))
+    own = _own_family(table)
+    return {
+        "processes": [dict(item, own=pid in own) for pid, item in table.items()],
+        "owners": sorted([inode, pid] for inode, pid in owned.items()),
+        "later": list(processes(short=True).values()),
+        "boot_s": since_boot,
+        "ticks": os.sysconf("SC_CLK_TCK"),
+        "watch_s": watch_s,
+    }
+
+
+def _own_family(table):
+    """This process and those above it up to the first of the host's: their command lines may name anything."""
+    found, pid = set(), os.getpid()
+    while pid in table and pid > 1 and table[pid]["ppid"] != 1:
+        found.add(pid)
+        pid = table[pid]["ppid"]
+    return found
+
+
+# ---- pages -----------------------------------------------------------------------------------------------------
+
+
+def ask(host, port, path, tls=False, header=None, timeout=3.0):
+    """GET one page of this host. Returns ``{"status": int or None, "seconds", "error", "body"}``; never raises."""
+    answer = {"status": None, "seconds": 0.0, "error": "", "body": ""}
+    started = time.monotonic()
+    connection = None
+    try:
+        if tls:
+            context = ssl.SSLContext(getattr(ssl, "PROTOCOL_TLS_CLIENT", ssl.PROTOCOL_SSLv23))
+            context.check_hostname = False
+            # Only whether it answers is asked; its certificate is read from its file.
+            context.verify_mode = ssl.CERT_NONE
+            connection = HTTPSConnection(host, port, timeout=timeout, context=context)
+        else:
+            connection = HTTPConnection(host, port, timeout=timeout)
+        connection.request("GET", path, headers={"Host": header} if header else {})
+        reply = connection.getresponse()
+        answer["status"] = reply.status
+        body = b""
+        while len(body) < BODY_LIMIT:
+            if time.monotonic() - started > timeout:
+                answer["error"] = "the answer did not end within {0:g} s".format(timeout)
+                break
+            # read() would wait for all of it.
+            data = reply.read1(min(65536, BODY_LIMIT - len(body)))
+            if not data:
+                break
+            body += data
+        answer["body"] = body.decode("utf-8", "replace")
+    except (OSError, HTTPException, ValueError) as exc:
+        text = str(exc)
+        if "timed out" in text:
+            text = "no answer within {0:g} s".format(timeout)
+        elif isinstance(exc, OSError) and exc.errno == errno.ECONNREFUSED:
+            text = "connection refused"
+        answer["error"] = text or type(exc).__name__
+    finally:
+        if connection is not None:
+            connection.close()
+    answer["seconds"] = round(time.monotonic() - started, 3)
+    return answer
+
+
+# ---- files -----------------------------------------------------------------------------------------------------
+
+
+def space(path):
+    """Room of the file system below ``path``: ``{"mount", "free_bytes", "total_bytes", "free_inodes",
+    "total_inodes"}``."""
+    try:
+        info = os.statvfs(path)
+        mount = os.path.realpath(path)
+        while not os.path.ismount(mount):
+            mount = os.path.dirname(mount)
+    except OSError as exc:
+        raise InsideError(reason(exc))
+    return {
+        "mount": mount,
+        "free_bytes": info.f_bavail * info.f_frsize,
+        "total_bytes": info.f_blocks * info.f_frsize,
+        "free_inodes": info.f_favail,
+        "total_inodes": info.f_files,
+    }
+
+
+def newest(pattern):
+    """The file that a log entry means: the newest match of a pattern, the newest file of a directory; else itself."""
+    candidates = [pattern]
+    if any(mark in pattern for mark in "*?["):
+        candidates = glob.glob(pattern) or [pattern]
+    files = []
+    for path in candidates[:1000]:
+        names = [path]
+        if os.path.isdir(path):
+            names = [os.path.join(path, name) for name in sorted(os.listdir(path))[:1000] if not name.startswith(".")]
+        for name in names:
+            try:
+                info = os.stat(name)
+            except OSError:
+                continue
+            if stat.S_ISREG(info.st_mode):
+                files.append((info.st_mtime, name))
+    return max(files)[1] if files else pattern
+
+
+def log(pattern, errors, watch_s, tail_bytes=65536, lines=5):
+    """Size, age, growth within ``watch_s`` and the last lines that match one of ``errors``, from the end of a log.
+
+    Returns ``{"path", "size", "mtime", "grown_bytes", "errors"}``. Raises InsideError when it cannot be read.
+    """
+    try:
+        path = newest(pattern)
+        info = os.stat(path)
+        if not stat.S_ISREG(info.st_mode):
+            raise InsideError("expected a file, found something else")
+        started = time.monotonic()
+        found = []
+        if errors and info.st_size:
+            expressions = [re.compile(item) for item in errors]
+            for line in service.tail(path, 100000, tail_bytes):
+                if any(expression.search(line[:2000]) for expression in expressions):
+                    found.append(line[:LINE_LIMIT])
+        time.sleep(max(0.0, watch_s - (time.monotonic() - started)))
+        later = os.stat(path)
+    except OSError as exc:
+        raise InsideError(reason(exc))
+    except re.error as exc:
+        raise InsideError("cannot use a pattern of log_errors: {0}".format(exc))
+    return {
+        "path": path,
+        "size": later.st_size,
+        "mtime": round(later.st_mtime, 3),
+        "grown_bytes": later.st_size - info.st_size,
+        "errors": found[-lines:],
+    }
+
+
+def _name(number, lookup):
+    try:
+        return lookup(number)[0]
+    except KeyError:
+        return str(number)
+
+
+def pki_files(kind, pattern):
+    """Files of one PKI entry; see :func:`pki_file`. A pattern without a match is one file that is not there."""
+    paths = [pattern]
+    if any(mark in pattern for mark in "*?["):
+        paths = sorted(glob.glob(pattern))[:20] or [pattern]
+    return [pki_file(kind, path) for path in paths]
+
+
+def pki_file(kind, path):
+    """``{"kind", "path", "present", "mode", "owner", "group", "size", "not_after_epoch", "error"}``. Of a private key
+    only its first bytes are looked at, to see that it is one and whether it is encrypted."""
+    item = {"kind": kind, "path": path, "present": False, "mode": None, "owner": None, "group": None, "size": None,
+            "not_after_epoch": None, "error": ""}
+    try:
+        info = os.stat(path)
+        item.update(
+            present=True,
+            mode="{0:04o}".format(stat.S_IMODE(info.st_mode)),
+            owner=_name(info.st_uid, pwd.getpwuid),
+            group=_name(info.st_gid, grp.getgrgid),
+            size=info.st_size,
+        )
+        if not stat.S_ISREG(info.st_mode):
+            item["error"] = "expected a file, found something else"
+        elif kind != "keystore":
+            with open(path, "rb") as handle:
+                head = handle.read(64)
+                if kind == "key" or b"PRIVATE KEY" in head and b"CERTIFICATE" not in head:
+                    item["error"] = host_check_parse.key_problem(head)
+                else:
+                    data = head + handle.read(FILE_LIMIT)
+                    item["not_after_epoch"], item["error"] = host_check_parse.validity_end(data)
+    except OSError as exc:
+        item["error"] = "" if exc.errno == errno.ENOENT else reason(exc)
+    return item
+
+
+def crontabs():
+    """``{"jobs": [{"schedule", "user", "command", "file"}], "unreadable": [paths]}`` of all crontabs of this host."""
+    jobs, unreadable = [], []
+
+    def read(path, user, whole=False):
+        try:
+            if not os.path.isfile(path):
+                return
+            text = _text(path)
+        except (IOError, OSError):
+            unreadable.append(path)
+            return
+        if whole:
+            found = [{"schedule": None, "user": "root", "command": line} for line in text.splitlines()
+                     if line.strip() and not line.strip().startswith("#")]
+        else:
+            found = host_check_parse.parse_crontab(text, user)
+        jobs.extend(dict(job, file=path) for job in found)
+
+    for pattern, personal in CRONTABS:
+        for path in sorted(glob.glob(pattern)):
+            read(path, os.path.basename(path) if personal else None)
+    for part in CRON_PARTS:
+        for path in sorted(glob.glob("/etc/cron.{0}/*".format(part))):
+            read(path, None, True)
+    return {"jobs": jobs, "unreadable": unreadable}
+
+
+# ---- programs --------------------------------------------------------------------------------------------------
+
+
+def versions(paths, packages, timeout=5.0, find=address.find_program, run=service.run):
+    """Versions of ``packages`` and of those that own ``paths``, from the package manager of this host.
+
+    Returns ``{"versions": {package: version}, "owners": {path: package}}``.
+    """
+    paths = [path for path in paths if os.path.exists(path)]
+    found, owned = {}, {}
+    rpm, dpkg, query = find("rpm"), find("dpkg"), find("dpkg-query")
+    if query and dpkg:
+        if paths:
+            owned = host_check_parse.parse_owners(run([dpkg, "-S"] + paths, timeout)[1])
+        names = sorted(set(packages) | set(owned.values()))
+        if names:
+            shown = run([query, "-W", "-f", "${binary:Package}\\t${Version}\\n"] + names, timeout)[1]
+            found = host_check_parse.parse_versions(shown)
+    elif rpm:
+        shape = ["--qf", "%{NAME}\\t%{VERSION}\\n"]
+        if paths:
+            owned, found = host_check_parse.parse_owner_lines(run([rpm, "-qf"] + shape + paths, timeout)[1], paths)
+        if packages:
+            found.update(host_check_parse.parse_versions(run([rpm, "-q"] + shape + list(packages), timeout)[1]))
+    else:
+        raise InsideError("expected rpm or dpkg-query on this host, found neither")
+    return {"versions": found, "owners": owned}
+
+
+def cluster(command, epmd_port=4369, timeout=10.0, run=service.run):
+    """State of the RabbitMQ cluster as this node sees it; see :func:`host_check_parse.parse_cluster`.
+
+    The command would start the port mapper when it does not run, so it is only asked where that listens.
+    """
+    if epmd_port not in service.listening_ports():
+        raise InsideError("not asked: nothing listens on the port {0} of the Erlang port mapper".format(epmd_port))
+    if not os.access(command, os.X_OK):
+        raise InsideError("expected the program {0}, it is not there".format(command))
+    rc, out, err = run([command, "cluster_status", "--formatter", "json"], timeout)
+    if rc != 0:
+        # Releases before 3.7.9 know no formatter.
+        rc, out, err = run([command, "cluster_status"], timeout)
+    if rc != 0:
+        said = [line.strip() for line in (err + "\n" + out).splitlines() if line.strip()]
+        raise InsideError("rabbitmqctl cluster_status ended with {0}: {1}".format(
+            rc, " ".join(said)[:300] or "no message"))
+    try:
+        return host_check_parse.parse_cluster(out)
+    except ValueError as exc:
+        raise InsideError(str(exc))

@@ -1,0 +1,271 @@
+# Copyright: circonus.inside contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+import ssl
+import subprocess
+
+import pytest
+
+from ansible_collections.circonus.inside.plugins.module_utils import host_check_parse as parse
+
+TCP = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 21001 1 0000000000000000
+   1: 00000000:1111 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 21002 1 0000000000000000
+   2: 0100007F:1F90 0100007F:D431 01 00000000:00000000 00:00000000 00000000     0        0 21003 1 0000000000000000
+"""
+TCP6 = """\
+  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when
+   0: 00000000000000000000000001000000:0050 00000000000000000000000000000000:0000 0A 0:0 00:0 0 0 0 31001 1 0 100
+   1: 0000000000000000FFFF00000100007F:0051 00000000000000000000000000000000:0000 0A 0:0 00:0 0 0 0 31002 1 0 100
+"""
+
+
+class TestReleaseOf:
+    @pytest.mark.parametrize(
+        "version, release",
+        [
+            ("0.1.1572639958", "2019-11-04"),
+            ("0.1.1572639958-1.el7", "2019-11-04"),
+            ("0.1.1536180382", "2018-09-03"),
+            ("0.1.1537199732", "2018-09-25"),
+            ("0.1.1564083169", "2019-07-29"),
+            ("0.1.1900000000", None),
+            ("0.1.1500000000", None),
+            ("1.2.3", None),
+            (None, None),
+        ],
+    )
+    def test_is_the_first_release_after_the_build(self, version, release):
+        assert parse.release_of(version) == release
+
+    def test_knows_the_releases_in_order(self):
+        assert parse.RELEASES == sorted(set(parse.RELEASES)) and len(parse.RELEASES) == 101
+
+
+class TestParseStat:
+    def test_a_name_may_contain_brackets_and_blanks(self):
+        text = "42 (a) b) S 7 " + " ".join(str(number) for number in range(5, 60))
+        assert parse.parse_stat(text) == {"pid": 42, "comm": "a) b", "state": "S", "ppid": 7, "start_ticks": 22}
+
+
+class TestParseCgroup:
+    @pytest.mark.parametrize(
+        "text, unit",
+        [
+            ("0::/system.slice/circonus-fq.service\n", "circonus-fq"),
+            ("3:cpu:/\n1:name=systemd:/system.slice/circonus-fq.service\n0::/\n", "circonus-fq"),
+            ("0::/machine.slice/libpod-1.scope/system.slice/circonus-fq.service/sub\n", "circonus-fq"),
+            ("0::/user.slice/user-0.slice/session-1.scope\n", "session-1.scope"),
+            ("0::/\n", None),
+            ("", None),
+        ],
+    )
+    def test_names_the_innermost_unit(self, text, unit):
+        assert parse.parse_cgroup(text) == unit
+
+
+class TestParseSockets:
+    def test_reads_listeners_only(self):
+        assert parse.parse_sockets(TCP, "tcp") == [
+            {"proto": "tcp", "port": 8080, "address": "127.0.0.1", "inode": 21001},
+            {"proto": "tcp", "port": 4369, "address": "0.0.0.0", "inode": 21002},
+        ]
+
+    def test_reads_both_families(self):
+        assert [item["address"] for item in parse.parse_sockets(TCP6, "tcp")] == ["::1", "127.0.0.1"]
+
+
+class TestBound:
+    @pytest.mark.parametrize(
+        "addresses, reach",
+        [
+            (["0.0.0.0"], "any"),
+            (["127.0.0.1", "::"], "any"),
+            (["127.0.0.1", "::1"], "local"),
+            (["127.0.0.1", "192.0.2.7"], "192.0.2.7"),
+        ],
+    )
+    def test_says_how_far_it_reaches(self, addresses, reach):
+        assert parse.bound(addresses) == reach
+
+
+class TestMissingSections:
+    @pytest.mark.parametrize(
+        "body",
+        [
+            '{"Core": {"uptime": 3}, "firehose": {}}',
+            '[{"module": "core"}, {"module": "firehose"}]',
+            '<ResmonResults><ResmonResult module="Core" service="a"/><ResmonResult module="firehose"/></ResmonResults>',
+            '<?xml version="1.0"?><x><core/><firehose/></x>',
+            "<html>Core and Firehose</html>",
+        ],
+    )
+    def test_finds_what_is_not_there_in_every_form(self, body):
+        assert parse.missing_sections(body, ["core", "firehose", "Faultrules"]) == ["Faultrules"]
+
+    def test_a_section_that_is_only_a_value_does_not_count(self):
+        assert parse.missing_sections('{"error": "core"}', ["core"]) == ["core"]
+
+
+def openssl(*arguments):
+    subprocess.check_output(("openssl",) + arguments, stderr=subprocess.STDOUT)
+
+
+def not_after(path):
+    text = subprocess.check_output(["openssl", "x509", "-in", str(path), "-noout", "-enddate"]).decode()
+    return ssl.cert_time_to_seconds(text.strip().split("=", 1)[1])
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    def make(name, days, *more):
+        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=" + name, "-days", str(days),
+                "-keyout", str(tmp_path / (name + ".key")), "-out", str(tmp_path / (name + ".crt")), *more)
+        return tmp_path / (name + ".crt")
+
+    return make
+
+
+class TestValidityEnd:
+    def test_agrees_with_openssl_in_both_forms_of_time(self, certificate, tmp_path):
+        for name, days in (("short", 30), ("long", 20000)):
+            path = certificate(name, days)
+            assert parse.validity_end(path.read_bytes()) == (not_after(path), "")
+            openssl("x509", "-in", str(path), "-outform", "DER", "-out", str(tmp_path / "der"))
+            assert parse.validity_end((tmp_path / "der").read_bytes()) == (not_after(path), "")
+
+    def test_takes_the_first_end_of_a_bundle(self, certificate):
+        short, long = certificate("short", 30), certificate("long", 300)
+        assert parse.validity_end(long.read_bytes() + short.read_bytes()) == (not_after(short), "")
+
+    def test_reads_the_next_update_of_a_revocation_list(self, certificate, tmp_path):
+        ca = certificate("ca", 30)
+        (tmp_path / "index").write_text("")
+        (tmp_path / "conf").write_text("[ca]\ndefault_ca=x\n[x]\ndatabase=%s\ndefault_md=sha256\ndefault_crl_days=7\n"
+                                       % (tmp_path / "index"))
+        openssl("ca", "-config", str(tmp_path / "conf"), "-gencrl", "-keyfile", str(tmp_path / "ca.key"), "-cert",
+                str(ca), "-out", str(tmp_path / "crl"))
+        end, error = parse.validity_end((tmp_path / "crl").read_bytes())
+        assert error == ""
+        assert abs(not_after(ca) - end - 23 * 86400) < 60
+
+    @pytest.mark.parametrize(
+        "data, said",
+        [
+            (b"", "found neither"),
+            (b"hello", "found neither"),
+            (b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n", "cannot be read"),
+            (b"-----BEGIN CERTIFICATE-----\nAAAA\n", "cannot be read"),
+            (b"\x30\x82", "cannot be read"),
+        ],
+    )
+    def test_says_what_it_cannot_read(self, data, said):
+        end, error = parse.validity_end(data)
+        assert end is None and said in error
+
+
+class TestKeyProblem:
+    @pytest.mark.parametrize(
+        "head, said",
+        [
+            (b"-----BEGIN PRIVATE KEY-----\nMII", ""),
+            (b"-----BEGIN RSA PRIVATE KEY-----\nMII", ""),
+            (b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n", "encrypted"),
+            (b"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n", "encrypted"),
+            (b"-----BEGIN CERTIFICATE-----\n", "something else"),
+            (b"", "empty"),
+        ],
+    )
+    def test_tells_an_encrypted_and_a_wrong_one(self, head, said):
+        problem = parse.key_problem(head)
+        assert said in problem and bool(said) == bool(problem)
+
+
+CRONTAB = """\
+# comment with /www/bin/x.pl
+MAILTO=root
+*/5 * * * * circonus /usr/bin/perl /www/bin/x.pl -l > /dev/null
+@hourly root /www/bin/y.pl
+broken line
+"""
+
+
+class TestParseCrontab:
+    def test_reads_system_and_personal_ones(self):
+        assert parse.parse_crontab(CRONTAB) == [
+            {"schedule": "*/5 * * * *", "user": "circonus",
+             "command": "/usr/bin/perl /www/bin/x.pl -l > /dev/null"},
+            {"schedule": "@hourly", "user": "root", "command": "/www/bin/y.pl"},
+        ]
+        assert parse.parse_crontab("@daily /www/bin/z.pl\n0 1 * * * a b\n", "me") == [
+            {"schedule": "@daily", "user": "me", "command": "/www/bin/z.pl"},
+            {"schedule": "0 1 * * *", "user": "me", "command": "a b"},
+        ]
+
+
+class TestFindCron:
+    def test_wants_the_whole_path_and_prefers_the_user(self):
+        jobs = [{"command": "/old/www/bin/x.pl", "user": "a"}, {"command": "/www/bin/x.pl.old", "user": "b"},
+                {"command": "perl /www/bin/x.pl", "user": "c"}, {"command": "(/www/bin/x.pl)", "user": "d"}]
+        assert parse.find_cron(jobs, "/www/bin/x.pl")["user"] == "c"
+        assert parse.find_cron(jobs, "/www/bin/x.pl", "d")["user"] == "d"
+        assert parse.find_cron(jobs[:2], "/www/bin/x.pl") is None
+
+
+NEW_CLUSTER = """{"alarms":[{"node":"rabbit@mq2","resource":"memory","type":"resource_limit"}],
+"cluster_name":"rabbit@mq1","disk_nodes":["rabbit@mq2","rabbit@mq1"],"ram_nodes":[],"running_nodes":["rabbit@mq1"],
+"partitions":{"rabbit@mq1":["rabbit@mq2"]}}"""
+OLD_CLUSTER = """Cluster status of node 'rabbit@mq1' ...
+[{nodes,[{disc,['rabbit@mq1','rabbit@mq2']}]},
+ {running_nodes,['rabbit@mq1']},
+ {cluster_name,<<"rabbit@mq1">>},
+ {partitions,[{'rabbit@mq1',['rabbit@mq2']}]},
+ {alarms,[{'rabbit@mq2',[memory]},{'rabbit@mq1',[]}]}]
+...done.
+"""
+
+
+class TestParseCluster:
+    def test_both_forms_say_the_same(self):
+        wanted = {
+            "cluster_name": "rabbit@mq1",
+            "nodes": ["rabbit@mq1", "rabbit@mq2"],
+            "running_nodes": ["rabbit@mq1"],
+            "partitions": {"rabbit@mq1": ["rabbit@mq2"]},
+            "alarms": ["memory on rabbit@mq2"],
+        }
+        assert parse.parse_cluster(NEW_CLUSTER) == wanted
+        assert parse.parse_cluster(OLD_CLUSTER) == wanted
+
+    def test_reads_the_oldest_form(self):
+        found = parse.parse_cluster("Cluster status of node rabbit@a ...\n[{nodes,[{disc,[rabbit@a]}]},{running_nodes,"
+                                    "[rabbit@a]},{partitions,[]}]\n...done.\n")
+        assert (found["running_nodes"], found["partitions"], found["alarms"]) == (["rabbit@a"], {}, [])
+
+    @pytest.mark.parametrize("text", ["", "Error: unable to connect", "[{a,b}]", "[{nodes,[{disc,["])
+    def test_refuses_anything_else(self, text):
+        with pytest.raises(ValueError):
+            parse.parse_cluster(text)
+
+
+class TestParseVersions:
+    def test_leaves_messages_out(self):
+        text = "circonus-web-service\t0.1.1572639958\npackage x is not installed\n"
+        assert parse.parse_versions(text) == {"circonus-web-service": "0.1.1572639958"}
+
+
+class TestParseOwners:
+    def test_names_the_package_of_a_path(self):
+        text = "diversion by a from: /b\nrabbitmq-server: /usr/sbin/rabbitmqctl\nx, y: /usr/share\n"
+        assert parse.parse_owners(text) == {"/usr/sbin/rabbitmqctl": "rabbitmq-server", "/usr/share": "x"}
+
+
+class TestParseOwnerLines:
+    def test_pairs_paths_and_lines(self):
+        text = "fq\t1.2\nfile /b is not owned by any package\n"
+        assert parse.parse_owner_lines(text, ["/a", "/b"]) == ({"/a": "fq"}, {"fq": "1.2"})
+        assert parse.parse_owner_lines("fq\t1.2\n", ["/a", "/b"]) == ({}, {})
