@@ -10,8 +10,10 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
-from ansible_collections.circonus.inside.plugins.plugin_utils import platform, procedure, site_model
+from ansible_collections.circonus.inside.plugins.plugin_utils import catalogue, platform, procedure, site_model
 
+# Ansible imports an action before it forks a worker for each host: what is read here is read once, not once per host.
+catalogue.load()
 #: Keys of a catalogue entry that mean nothing to the host; they need not travel.
 _AT_HOME = frozenset(("purpose", "sizing", "connections", "sql", "conflicts", "dashboards", "log_rotation", "requires"))
 

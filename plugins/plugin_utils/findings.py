@@ -23,8 +23,14 @@ _MQ = MANUAL + '"MQ node restart"'
 _FLOW = MANUAL + '"Data Flow"'
 _COLLECTION = "this collection"
 
-_START = "service_operate.yml -e service_operate_role={role} -e service_operate_verb=start --limit {host}"
-_RESTART = "service_restart.yml -e service_restart_role={role} --limit {host}"
+_OPERATE = "service_operate.yml -e service_operate_role={role} -e service_operate_limit={host} -e service_operate_verb="
+_START = _OPERATE + "start"
+_STOP = _OPERATE + "stop -e circonus_confirm={role}"
+_RESTART = (
+    "service_restart.yml -e service_restart_role={role} -e service_restart_limit={host} -e circonus_confirm={role}"
+)
+#: service_restart.yml wants a whole cluster before it begins.
+_RESTART_NODE = _OPERATE + "restart -e service_operate_only=epmd,rabbitmq -e circonus_confirm={role}"
 _HOOPER = "hooper_run.yml --limit {host}"
 _REJOIN = "web_db_rejoin.yml -e web_db_rejoin_host={host} -e circonus_confirm={host}"
 _LOST = (
@@ -539,7 +545,7 @@ REGISTER = {
         "A RabbitMQ host is not in the cluster of its site.",
         "{host} in the RabbitMQ cluster of {site}",
         "running nodes: {nodes}",
-        "service_restart.yml -e service_restart_role=mq --limit {host} (stops rabbitmq before epmd, starts epmd first)",
+        _RESTART_NODE,
         _MQ,
     ),
     "mq_partition": _entry(
@@ -547,8 +553,9 @@ REGISTER = {
         "The RabbitMQ cluster of a site has fallen apart: messages are lost on one side.",
         "no partition in the RabbitMQ cluster of {site}",
         "partitioned from {nodes}",
-        "Mend the network, then service_restart.yml -e service_restart_role=mq --limit {host}, then "
-        "service_restart_dependents.yml -e service_restart_dependents_of=mq",
+        "Mend the network, then "
+        + _RESTART_NODE
+        + ", then service_restart_dependents.yml -e service_restart_dependents_of=mq",
         _MQ,
     ),
     "mq_alarm": _entry(
@@ -598,7 +605,7 @@ REGISTER = {
         "Fault detection or notification runs in the standby site: users are alerted twice.",
         "{unit} stopped in the standby site {site}",
         "running",
-        "service_operate.yml -e service_operate_role={role} -e service_operate_verb=stop --limit {host}",
+        _STOP,
         _DC,
     ),
     "ca_elsewhere": _entry(
@@ -606,7 +613,7 @@ REGISTER = {
         "A second CA host signs certificates.",
         "{unit} only on {primary} (ca.primary)",
         "running",
-        "service_operate.yml -e service_operate_role=ca -e service_operate_verb=stop --limit {host}",
+        _STOP,
         _DC,
     ),
 }

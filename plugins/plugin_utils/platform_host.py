@@ -143,7 +143,9 @@ class _Role:
         if self.entry.get("absent") or not self.seen:
             return []  # the release does not have the role: what an older one left behind is no fault
         found = self._units()
-        if not self.stopped and not any(item["id"] == "role_absent" for item in found):
+        if any(item["id"] == "role_absent" for item in found):
+            return found
+        if not self.stopped:
             found += self._processes() + self._ports() + self._endpoints()
             found += self._life(found) + self._logs()
         # A service whose port is taken cannot start: the thief is the cause.
@@ -183,13 +185,16 @@ class _Role:
                 out.append(self.make("alerting_in_standby", unit=unit["unit"]))
         return out
 
+    def _gated(self, spec):
+        """Whether only some releases have an item and nobody knows which release this is: absence proves nothing."""
+        return bool(spec.get("from") or spec.get("until")) and not self.platform.release
+
     def _absent(self, spec):
         """The finding for a service that is not installed, None where that is as it should be."""
         others = [i for i, s in self.specs.items() if s.get("alternative_to") == spec["id"]]
         others += [spec["alternative_to"]] if spec.get("alternative_to") else []
         replaced = any((self.units.get(other) or {}).get("present") for other in others)
-        gated = (spec.get("from") or spec.get("until")) and not self.platform.release
-        if replaced or gated or spec.get("enabled_only") or spec.get("required") is False:
+        if replaced or self._gated(spec) or spec.get("enabled_only") or spec.get("required") is False:
             return None
         severity = "error" if spec.get("required") else None
         return self.make("unit_absent", severity=severity, candidates=", ".join(spec.get("candidates") or [spec["id"]]))
@@ -229,7 +234,8 @@ class _Role:
         """The primary database is more than a service: severity and remedy of its loss."""
         if self.name != "web_db" or self.host not in self.platform.masters:
             return {}
-        start = "service_operate.yml -e service_operate_role=web_db -e service_operate_verb=start"
+        start = "service_operate.yml -e service_operate_role=web_db -e service_operate_limit={host} "
+        start += "-e service_operate_verb=start"
         return {"severity": "critical", "remedy": f.primary_lost(start)}
 
     def _life(self, found):
@@ -306,7 +312,7 @@ class _Role:
         if self._silent(unit_id) or "-" in str(port["port"]):
             return None
         if not port.get("listening"):
-            if port.get("ok") is not False or spec.get("optional"):
+            if port.get("ok") is not False or spec.get("optional") or self._gated(spec):
                 return None
             return self.make("port_not_listening", needed=self._needed(spec), **known)
         if port.get("bind_ok") is not False:
@@ -327,7 +333,7 @@ class _Role:
         for spec, page in pages:
             port = str(spec.get("port"))
             unit_id = spec.get("unit") or self._port_spec(spec.get("port")).get("unit")
-            if page.get("asked") is False or port in self.bad_ports or self._silent(unit_id):
+            if page.get("asked") is False or self._gated(spec) or port in self.bad_ports or self._silent(unit_id):
                 continue
             if page.get("status") is None and timed_out(page.get("error")):
                 if port in alive:
@@ -393,7 +399,7 @@ class _Role:
                 continue
             if not item.get("present"):
                 # Whether a certificate of its own is used for what users see is the operator's choice.
-                if path not in facing and kind != "user_facing":
+                if path not in facing and kind != "user_facing" and not self._gated(spec):
                     out.append(self.make("pki_missing", kind=kind, path=path))
                 continue
             if item.get("error"):
@@ -434,10 +440,12 @@ class _Role:
 
     def _cron(self):
         out = []
-        wanted = {job.get("id") for job in self.entry.get("cron") or []}
+        wanted = {job.get("id"): job for job in self.entry.get("cron") or []}
         for job in self.seen.get("cron") or []:
             script, user = job.get("script") or job["id"], job.get("expected_user") or job.get("user")
             if job.get("id") not in wanted:
+                continue
+            if job.get("present") is False and self._gated(wanted[job["id"]]):
                 continue
             if job.get("present") is False:
                 out.append(self.make("cron_missing", script=script, user=" of %s" % user if user else ""))

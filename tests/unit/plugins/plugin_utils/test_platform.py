@@ -384,6 +384,25 @@ class TestNotEverybodyAnswers:
         # The release is not known and the catalogue says that it ends: absence proves nothing.
         assert [found for found in healthy.ids() if found[0] == "unit_absent"] == []
 
+    @pytest.mark.parametrize("release,ids", [(None, []), ("2020-02-10", ["cron_missing", "pki_missing"])])
+    def test_what_only_some_releases_have_may_be_missing_until_the_release_is_known(self, healthy, release, ids):
+        entry = next(entry for entry in healthy.entries["east-app3"] if entry["name"] == "hub")
+        entry["cron"][0]["until"] = "2020-11-02"
+        entry["pki"]["until"] = "2020-11-02"
+        item(healthy, "east-app3", "hub", "cron", "noit_activation", present=False, ok=False)
+        item(healthy, "east-app3", "hub", "pki", "cert", present=False)
+        for answer in healthy.answers.values():
+            answer["release"] = None
+        healthy.params = {"circonus_release": release}
+        assert sorted(found for found, _host in healthy.ids()) == ids
+
+    def test_nothing_more_is_said_of_a_role_that_is_not_installed(self, healthy):
+        for each in healthy.state("east-app3", "hub")["units"]:
+            each.update(present=False, unit=None, active=None, up=False)
+        item(healthy, "east-app3", "hub", "cron", "noit_activation", present=False, ok=False)
+        item(healthy, "east-app3", "hub", "pki", "cert", present=False)
+        assert healthy.ids() == [("role_absent", "east-app3")]
+
     def test_old_postgresql_leaves_replication_unknown(self, healthy):
         web_db(healthy, "east-app3", receiver=None, error="Expected PostgreSQL 9.6 or later, found 9.2.")
         verdict = healthy.check()
