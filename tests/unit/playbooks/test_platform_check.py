@@ -34,6 +34,8 @@ def main():
                  enabled="enabled", restarts=0, since_epoch=0) for unit in entry.get("units", [])]}
     if any(entry["name"] == "web_db" for entry in module.params["entries"]):
         answer["web_db"] = {"running": True, "answers": True, "in_recovery": False}
+    with open(os.path.join(os.environ["PLATFORM_ANSWERS"], "asked." + names[0]), "w") as handle:
+        json.dump(module.params, handle)
     for path in filter(os.path.exists, paths):
         with open(path) as handle:
             answer.update(json.load(handle))
@@ -115,6 +117,15 @@ class TestPlatformCheck:
         assert "NOT HEALTHY: platform_check" in output and "  WARNING\n    app2: expected" in output
         code, output, report = run.play(platform_check_fail_on="error")
         assert code == 0 and report["result"] == "ok" and len(report["findings"]) == 1, output
+
+    def test_every_host_is_asked_with_the_parameters_of_the_run(self, run):
+        code, output, _report = run.play(platform_check_deadline_s=3.5, platform_check_restarts=8)
+        assert code == 0, output
+        asked = [json.loads(path.read_text()) for path in (run.path / "answers").glob("asked.*")]
+        assert len(asked) == 3
+        for params in asked:
+            assert params["deadline_s"] == 3.5 and params["thresholds"]["restarts"] == 8
+            assert params["reference_epoch"] > 1.7e9 and params["expect_stopped"] == []
 
     def test_check_mode_checks_as_well(self, run):
         (run.path / "answers/broker.json").write_text(json.dumps({"missing": {"units": "no answer within 9.7 s"}}))
