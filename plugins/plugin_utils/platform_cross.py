@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from ansible_collections.circonus.inside.plugins.plugin_utils import failover
 from ansible_collections.circonus.inside.plugins.plugin_utils import findings as f
-from ansible_collections.circonus.inside.plugins.plugin_utils import platform_host
 from ansible_collections.circonus.inside.plugins.plugin_utils.report_picture import size
 
 #: Findings after which nothing is expected of a role.
 DOWN = frozenset(
     ("unit_down", "unit_failed", "unit_flapping", "role_absent", "port_stolen", "host_unreachable", "check_failed")
 )
+#: Findings after which a page has nothing to say.
+MUTE = DOWN | {"port_hung", "port_not_listening", "endpoint_error", "endpoint_timeout", "no_sign_of_life"}
 GOOD_GUARD = ("watching", "standby")
 ASLEEP_GUARD = ("absent", "silent", "stopped")
 
@@ -31,7 +32,7 @@ def judge(platform, found: list) -> tuple:
         database = _Database(platform, group, found)
         out += database.findings()
         unknown += database.unknown
-        out += _sites(platform, group)
+        out += _sites(platform, group, found)
         for site in group:
             more, open_questions = _rabbitmq(platform, site, found)
             out += more
@@ -180,7 +181,7 @@ class _Database:
 # -- which site is active ---------------------------------------------------------------------------------------------
 
 
-def _sites(platform, group):
+def _sites(platform, group, found):
     """The witnesses: what /status says in every web frontend, against what site.json wants."""
     if len(group) < 2:
         return []
@@ -198,9 +199,10 @@ def _sites(platform, group):
     out = []
     for host, (site, state, answers) in pages.items():
         wanted = "ACTIVE" if site == active else "STANDBY"
-        down = [unit for unit in _units(platform, host, "web_frontend") if not platform_host.is_up(unit)]
         if state == "unknown":
-            # Only releases that know active_datacenter have the page; a frontend that is down is told as such.
+            # What is wrong with the frontend itself is told already.
+            down = any(item["host"] == host and item["role"] == "web_frontend" and item["id"] in MUTE for item in found)
+            # Only releases that know active_datacenter have the page.
             if "active_datacenter" in platform.sites[site]["raw"] and not down:
                 reasons = [a.get("error") for a in answers.get("answers") or [] if a.get("error")]
                 detail = reasons[0] if reasons else "neither"
@@ -215,12 +217,6 @@ def _sites(platform, group):
             out.append(f.make(
                 "status_disagrees", host=host, role="web_frontend", site=site, wanted=wanted, state=state))
     return out
-
-
-def _units(platform, host, role):
-    answer = platform.read(host) or {}
-    units = ((answer.get("roles") or {}).get(role) or {}).get("units") or []
-    return [unit for unit in units if unit.get("present")]
 
 
 # -- RabbitMQ ---------------------------------------------------------------------------------------------------------

@@ -59,7 +59,10 @@ def judge(platform, host: str) -> list:
     found = []
     for entry in platform.entries.get(host) or []:
         found += _Role(platform, host, site, entry, answer).findings()
-    found += _space(platform, host, site, answer)
+    absent = {item["role"] for item in found if item["id"] == "role_absent"}
+    here = [entry for entry in platform.entries.get(host) or [] if entry["name"] not in absent]
+    wanted = {path for entry in here for path in entry.get("space") or []}
+    found += _space(platform, host, site, [item for item in answer.get("space") or [] if item["path"] in wanted])
     found += _missing(platform, host, site, answer, found)
     return found
 
@@ -86,10 +89,10 @@ def _missing(platform, host, site, answer, found):
     return out
 
 
-def _space(platform, host, site, answer):
+def _space(platform, host, site, items):
     out, seen = [], set()
     limits = platform.limits
-    for item in answer.get("space") or []:
+    for item in items:
         if timed_out(item.get("error")):
             part = "the file system of %s" % item["path"]
             out.append(f.make("check_incomplete", host=host, site=site, part=part, detail=item["error"]))

@@ -108,12 +108,11 @@ class TestPlatformCheck:
         assert [line for line in output.splitlines() if line.startswith("ok: [broker1]")] == ["ok: [broker1]"]
 
     def test_findings_fail_the_run_and_fail_on_moves_the_line(self, run):
-        (run.path / "answers/fault_detection.json").write_text(json.dumps(
-            {"space": [{"path": "/", "mount": "/", "free_bytes": 5, "total_bytes": 100, "error": ""}]}))
+        (run.path / "answers/fault_detection.json").write_text(json.dumps({"missing": {"cron": "cannot read /etc"}}))
         code, output, report = run.play()
         assert code == 2, output
-        assert report["result"] == "failed" and [f["id"] for f in report["findings"]] == ["space_low"]
-        assert report["reason"].startswith("1 warning; the worst: app2: expected at least 10 % free on /")
+        assert report["result"] == "failed" and [f["id"] for f in report["findings"]] == ["check_incomplete"]
+        assert report["reason"].startswith("1 warning; the worst: app2: expected cron to be readable")
         assert "NOT HEALTHY: platform_check" in output and "  WARNING\n    app2: expected" in output
         code, output, report = run.play(platform_check_fail_on="error")
         assert code == 0 and report["result"] == "ok" and len(report["findings"]) == 1, output

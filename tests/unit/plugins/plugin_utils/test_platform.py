@@ -403,6 +403,17 @@ class TestNotEverybodyAnswers:
         item(healthy, "east-app3", "hub", "pki", "cert", present=False)
         assert healthy.ids() == [("role_absent", "east-app3")]
 
+    def test_a_role_that_is_not_installed_needs_no_directories(self, healthy):
+        for each in healthy.state("east-store1", "data_storage")["units"]:
+            each.update(present=False, unit=None, active=None, up=False)
+        healthy.answers["east-store1"]["space"][0].update(error="no such file or directory")
+        assert healthy.ids() == [("role_absent", "east-store1")]
+
+    def test_a_frontend_that_is_down_has_no_status_page_to_complain_about(self, healthy):
+        down(healthy, "west-app1", "web_frontend", "http")
+        status(healthy, "west-app1", "unknown")
+        assert healthy.ids() == [("unit_down", "west-app1")]
+
     def test_old_postgresql_leaves_replication_unknown(self, healthy):
         web_db(healthy, "east-app3", receiver=None, error="Expected PostgreSQL 9.6 or later, found 9.2.")
         verdict = healthy.check()
