@@ -403,6 +403,12 @@ class TestNotEverybodyAnswers:
         item(healthy, "east-app3", "hub", "pki", "cert", present=False)
         assert healthy.ids() == [("role_absent", "east-app3")]
 
+    def test_a_replica_whose_upstream_is_down_is_no_finding_of_its_own(self, healthy):
+        down(healthy, "west-app1", "web_db", "postgres-circonus_wdb")
+        web_db(healthy, "west-app1", running=False, answers=False, in_recovery=None)
+        web_db(healthy, "west-app3", receiver=None)
+        assert healthy.ids() == [("unit_down", "west-app1")]
+
     def test_a_role_that_is_not_installed_needs_no_directories(self, healthy):
         for each in healthy.state("east-store1", "data_storage")["units"]:
             each.update(present=False, unit=None, active=None, up=False)
