@@ -31,6 +31,10 @@ _RESTART = (
 )
 #: service_restart.yml wants a whole cluster before it begins.
 _RESTART_NODE = _OPERATE + "restart -e service_operate_only=epmd,rabbitmq -e circonus_confirm={role}"
+_RENEW = (
+    "service_operate.yml -e service_operate_role=ca -e service_operate_verb=restart -e circonus_confirm=ca, then "
+    "hooper_run.yml --limit {host}; a CRL: the refresh command of root's crontab on {host}"
+)
 _HOOPER = "hooper_run.yml --limit {host}"
 _REJOIN = "web_db_rejoin.yml -e web_db_rejoin_host={host} -e circonus_confirm={host}"
 _LOST = (
@@ -342,7 +346,7 @@ REGISTER = {
         "A certificate or CRL has expired. With an expired CRL stratcon refuses every broker.",
         "{path} to be valid",
         "expired {age} ago",
-        "{step}",
+        _RENEW,
         _PKI,
     ),
     "pki_expiring": _entry(
@@ -350,7 +354,7 @@ REGISTER = {
         "A certificate or CRL expires soon (platform_check_expiry_days; an error by platform_check_expiry_soon_days).",
         "{path} valid for {limit} days",
         "{left} left",
-        "{step}",
+        _RENEW,
         _PKI,
     ),
     "cron_missing": _entry(

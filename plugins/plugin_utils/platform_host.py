@@ -428,18 +428,18 @@ class _Role:
         if until is None or self.epoch is None:
             return []
         days = (until - self.epoch) / _DAY
-        step = {
-            "crl": "Run the CRL refresh of root's crontab (crontab -l) on %s" % self.host,
-            "user_facing": "Install a new certificate in %s and restart %s" % (path, self.name),
-        }.get(kind, "Restart circonus-ca_processor on the CA host, then hooper_run.yml --limit %s" % self.host)
+        remedy = {
+            "crl": "Run the CRL refresh of root's crontab (crontab -l) on {host}",
+            "user_facing": "Install a new certificate in {path} and restart {role}",
+        }.get(kind)
         if days < 0:
-            return [self.make("pki_expired", path=path, age=age(-days * _DAY), step=step)]
+            return [self.make("pki_expired", path=path, age=age(-days * _DAY), remedy=remedy)]
         # A CRL lives for 30 days and is refreshed every week: it is late in its last days only.
         limit = self.limits["expiry_soon_days"] if kind == "crl" else self.limits["expiry_days"]
         if days >= limit:
             return []
         soon = {"severity": "error"} if days < self.limits["expiry_soon_days"] else {}
-        return [self.make("pki_expiring", path=path, left=age(days * _DAY), limit="%g" % limit, step=step, **soon)]
+        return [self.make("pki_expiring", path=path, left=age(days * _DAY), limit="%g" % limit, remedy=remedy, **soon)]
 
     def _cron(self):
         out = []

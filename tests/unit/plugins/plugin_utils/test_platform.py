@@ -338,6 +338,19 @@ class TestSeverity:
         assert [item["severity"] for item in healthy.check()["findings"]] == [severity]
 
 
+class TestRemedy:
+    @pytest.mark.parametrize("host,role,kind,words", [
+        ("east-app3", "stratcon", "crl", "Run the CRL refresh of root's crontab (crontab -l) on east-app3"),
+        ("east-app1", "web_frontend", "/www/etc/ssl/web.crt",
+         "Install a new certificate in /www/etc/ssl/web.crt and restart web_frontend"),
+        ("east-app2", "api", "cert", "service_operate.yml -e service_operate_role=ca "),
+    ])
+    def test_of_an_expired_file_depends_on_who_issues_it(self, healthy, host, role, kind, words):
+        item(healthy, host, role, "pki", kind, not_after_epoch=NOW - 3 * DAY)
+        (only,) = healthy.check()["findings"]
+        assert only["remedy"].startswith(words) and only["found"] == "expired 3 days ago"
+
+
 class TestLimits:
     def test_are_the_defaults_of_the_meta_file(self):
         meta = yaml.safe_load((ROOT / "playbooks/platform_check.meta.yml").read_text())["parameters"]
