@@ -60,13 +60,14 @@ class ActionModule(ActionBase):
     def _arguments(node, sites, parameters):
         host, site = node["name"], node.get("site")
         entries = platform.role_entries(node["roles"], parameters.get("circonus_release"), host)
+        present = [entry for entry in entries if not entry["absent"]]
         stopped, limits = [], platform.limits(parameters)
         if site in sites:
             raw = site_model.load_site(sites[site]["file"]) if "ca" in node["roles"] else {}
             described = {site: {"raw": raw, "active": sites[site]["active"]}}
             stopped = platform.kept_stopped(described, site, host, entries)
         return {
-            "entries": [{k: v for k, v in entry.items() if k not in _AT_HOME} for entry in entries],
+            "entries": [{k: v for k, v in entry.items() if k not in _AT_HOME} for entry in present],
             "expect_stopped": stopped,
             "deadline_s": limits["deadline_s"],
             "thresholds": {"restarts": limits["restarts"], "recent_s": limits["flapping_s"]},

@@ -72,18 +72,21 @@ def _placed(value, host):
 def role_entries(roles, release=None, host=None) -> list:
     """Effective catalogue entries of the roles of a host: release gates applied, ``<host>`` replaced.
 
-    A role that is not in the catalogue, or that the release does not have, is left out.
+    A role that is not in the catalogue is left out; one that the release does not have is ``absent``: nothing of it is
+    a fault when missing.
     """
     known, out = catalogue.load(), []
     for role in roles:
         entry = known.get(role)
-        gate = (entry or {}).get("releases") or {}
-        if entry is None or not _in_release(gate, release) or not _in_release(entry, release):
+        if entry is None:
             continue
         effective = {
             key: [item for item in value if _in_release(item, release)] if isinstance(value, list) else value
             for key, value in entry.items()
         }
+        if not _in_release(effective.get("pki"), release):
+            effective["pki"] = {}
+        effective["absent"] = not _in_release(entry.get("releases") or {}, release)
         out.append(_placed(effective, host))
     return out
 
@@ -252,7 +255,7 @@ def connections(platform: Platform) -> list:
         answer = platform.read(host)
         for entry in platform.entries.get(host) or []:
             role = entry["name"]
-            if role in platform.stopped(host):
+            if entry.get("absent") or role in platform.stopped(host):
                 continue
             state = ((answer or {}).get("roles") or {}).get(role) or {}
             listening = {

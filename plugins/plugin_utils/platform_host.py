@@ -60,7 +60,7 @@ def judge(platform, host: str) -> list:
     for entry in platform.entries.get(host) or []:
         found += _Role(platform, host, site, entry, answer).findings()
     absent = {item["role"] for item in found if item["id"] == "role_absent"}
-    here = [entry for entry in platform.entries.get(host) or [] if entry["name"] not in absent]
+    here = [e for e in platform.entries.get(host) or [] if e["name"] not in absent and not e.get("absent")]
     wanted = {path for entry in here for path in entry.get("space") or []}
     found += _space(platform, host, site, [item for item in answer.get("space") or [] if item["path"] in wanted])
     found += _missing(platform, host, site, answer, found)

@@ -422,6 +422,13 @@ class TestNotEverybodyAnswers:
         web_db(healthy, "west-app3", receiver=None)
         assert healthy.ids() == [("unit_down", "west-app1")]
 
+    def test_a_role_that_the_release_does_not_have_is_no_finding(self, healthy):
+        healthy.answers["west-store1"]["space"][0].update(error="no such file or directory")
+        for each in healthy.state("west-store1", "data_storage")["units"]:
+            each.update(present=False, unit=None, active=None, up=False)
+        healthy.entries["west-store1"][0]["absent"] = True
+        assert healthy.ids() == []
+
     def test_a_role_that_is_not_installed_needs_no_directories(self, healthy):
         for each in healthy.state("east-store1", "data_storage")["units"]:
             each.update(present=False, unit=None, active=None, up=False)
@@ -498,7 +505,8 @@ class TestRoleEntries:
             return [item["id"] for each in platform.role_entries(["x"], release, "h1") for item in each["units"]]
 
         assert ids("2019-05-05") == ["old"] and ids("2019-05-06") == ["new"] and ids(None) == ["old", "new"]
-        assert ids("2021-01-01") == [] and ids("2017-01-01") == []
+        absent = [platform.role_entries(["x"], when, "h1")[0]["absent"] for when in (None, "2017-01-01", "2021-01-01")]
+        assert absent == [False, True, True]
         assert platform.role_entries(["x", "unknown"], None, "h1")[0]["pki"] == {"key": "/x/h1.key"}
 
 
