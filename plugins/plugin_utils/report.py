@@ -9,6 +9,7 @@ import json
 import re
 import textwrap
 
+from ansible_collections.circonus.inside.plugins.plugin_utils import report_findings
 from ansible_collections.circonus.inside.plugins.plugin_utils import report_picture as picture_of
 from ansible_collections.circonus.inside.plugins.plugin_utils.report_picture import escape, plain, size
 from ansible_collections.circonus.inside.plugins.plugin_utils.report_style import CSS
@@ -87,6 +88,10 @@ def validate(document) -> list:
         problems.append("sites: expected a mapping of active and standby, found %r" % (sites,))
     if "platform" in document:
         problems.extend(_check_platform(document["platform"]))
+    if "fail_on" in document and not isinstance(document.get("findings"), list):
+        problems.append("findings: expected list, found %s" % type(document.get("findings")).__name__)
+    elif "fail_on" in document:
+        problems.extend(report_findings.problems(document))
     return problems
 
 
@@ -181,6 +186,8 @@ def _gap(milliseconds):
 
 
 def _label(document):
+    if report_findings.present(document):
+        return report_findings.label(document)
     word = RESULTS.get(document.get("result"), plain(document.get("result") or "unknown").upper())
     return word + (" (CHECK MODE)" if document.get("check_mode") else "")
 
@@ -269,6 +276,8 @@ def render_text(document: dict, width: int = 100) -> str:
     """About 15 lines for the end of a run: result, reason, figures, state of the platform, what to do."""
     width = max(width, 40)
     lines = []
+    if report_findings.present(document):
+        return _findings_text(document, width)
     title = "%s: %s, run %s" % (_label(document), document.get("procedure") or "unknown", document.get("run_id"))
     _paragraph(lines, title, width, "", 2)
     _paragraph(lines, document.get("reason") or "No reason was recorded.", width, "  ", 4)
@@ -297,6 +306,26 @@ def render_text(document: dict, width: int = 100) -> str:
         words = ", ".join("%s (%s) %s" % (s["name"], s["host"], _duration(s["seconds"])) for s in slow)
         _paragraph(lines, "Slowest: " + words, width, "  ", 2)
     return "\n".join(lines)
+
+
+def _findings_text(document, width):
+    """A healthy platform in one line; otherwise one line per finding, worst first."""
+    lines = []
+    if not document["findings"] and document.get("result") == "ok":
+        sites = document.get("sites") or {}
+        active = " Active: %s." % plain(sites["active"]) if sites.get("active") else ""
+        unknown = len(document.get("unknown") or [])
+        more = " Not known: %s, see the report." % _count(unknown, "thing") if unknown else ""
+        return "%s: %s %s%s" % (_label(document), plain(document.get("reason")), active.strip(), more)
+    title = "%s: %s, run %s" % (_label(document), document.get("procedure") or "unknown", document.get("run_id"))
+    _paragraph(lines, title, width, "", 2)
+    (_title, _number, words), (_hosts, checked, _roles) = report_findings.figures(document)
+    _paragraph(lines, "%s; %s hosts checked; failing from %s on; %s" % (
+        words, checked, document["fail_on"], _figure_line(document)), width, "  ", 2)
+    word, picture = _now(document)
+    if picture:
+        _paragraph(lines, "%s: %s" % (word, picture_of.describe(picture)), width, "  ", 3)
+    return "\n".join(lines + report_findings.lines(document))
 
 
 def _figure_line(document):
@@ -352,12 +381,16 @@ def render_html(document: dict) -> str:
     if document.get("check_mode"):
         # The plan is what somebody who runs --check wants to read.
         middle.reverse()
+    judged = report_findings.present(document)
+    placed = _PLACED | report_findings.PLACED if judged else _PLACED
     sections = [
         _html_head(document, result),
         _html_notices(document),
+        report_findings.html(document) if judged else "",
         *middle,
+        report_findings.html_connections(document) if judged else "",
         _html_steps(document),
-        _html_values("Measured and recorded", {k: v for k, v in document.items() if k not in _PLACED}),
+        _html_values("Measured and recorded", {k: v for k, v in document.items() if k not in placed}),
         _html_values("Parameters", document.get("parameters") or {}),
         _html_foot(document),
     ]
@@ -378,6 +411,8 @@ def _html_head(document, result):
     if sites.get("active"):
         standby = "standby: %s" % sites["standby"] if sites.get("standby") else "single site"
         figures.append(("Active site", sites["active"], standby))
+    if report_findings.present(document):
+        figures = report_findings.figures(document) + figures
     steps = document.get("steps") or []
     if steps:
         changed = sum(1 for s in steps if s.get("state") == "changed")
@@ -393,7 +428,8 @@ def _html_head(document, result):
     return (
         '<header><p class="line"><span class="badge"><span aria-hidden="true">%s</span> %s</span>%s</p>'
         "<h1>%s</h1><p class=\"reason\">%s</p><dl class=\"figures\">%s</dl></header>"
-    ) % (icon, escape(RESULTS.get(document.get("result"), document.get("result"))), mode,
+    ) % (icon, escape(_label(document) if report_findings.present(document)
+                      else RESULTS.get(document.get("result"), document.get("result"))), mode,
          escape(document.get("procedure", "")), escape(document.get("reason") or "No reason was recorded."), cells)
 
 
@@ -407,7 +443,7 @@ def _html_notices(document):
     _word, picture = _now(document)
     if picture and _alarm(picture):
         out.append(_NOTICE % ("bad", "Danger", "<p>%s</p>" % escape(_alarm(picture))))
-    if document.get("result") in ("failed", "refused"):
+    if document.get("result") in ("failed", "refused") and not report_findings.present(document):
         parts = "<p>%s %s</p>" % (escape(_changes(document)), escape(_next_step(document)))
         for step in _unexplained(document):
             values = tuple(escape(step.get(key)) for key in ("name", "host", "message"))
@@ -438,6 +474,7 @@ def _html_platform(document):
         notes.append("The platform looked the same before and after.")
     else:
         title, only = ("After", after) if after else ("Before", before)
+        title = "As found" if report_findings.present(document) else title
         figures = [(title, only, picture_of.render(title, only))]
         if not after and not document.get("check_mode"):
             notes.append("The platform was not read again after this picture: look at it before you decide anything.")

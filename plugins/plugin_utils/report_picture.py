@@ -32,7 +32,18 @@ _DATABASE = {
     "down": ("DB DOWN", "bad"),
     "unknown": ("DB UNKNOWN", "warn"),
 }
+#: Where a picture puts brokers that belong to no site.
+_BROKERS = "brokers"
 _ALERTING = {"running": ("ALERTING ON", "ok"), "stopped": ("ALERTING OFF", "mute")}
+#: The worst finding of a host or role, in reports that have findings.
+_WORST = {
+    "critical": ("CRITICAL", "solid-bad"),
+    "error": ("ERROR", "bad"),
+    "warning": ("WARNING", "warn"),
+    "info": ("INFO", "mute"),
+    "ok": ("OK", "ok"),
+    "not_checked": ("NOT CHECKED", "mute"),
+}
 
 
 def plain(text) -> str:
@@ -65,7 +76,7 @@ def describe(picture: dict) -> str:
     """One line: ``west ACTIVE (primary west-app1, clients), east STANDBY (follows west-app1)``."""
     parts = []
     sites = picture.get("sites") or {}
-    for name in sorted(sites, key=lambda n: (sites[n].get("state") != "active", n)):
+    for name in sorted(sites, key=lambda n: (n == _BROKERS, sites[n].get("state") != "active", n)):
         site = sites[name]
         hosts = site.get("hosts") or {}
         notes = ["primary %s" % h for h in sorted(hosts) if hosts[h].get("web_db") == "primary"]
@@ -80,9 +91,16 @@ def describe(picture: dict) -> str:
         if away and site.get("state") != "unreachable":
             more = " and %d more" % (len(away) - 3) if away[3:] else ""
             notes.append("unreachable %s%s" % (", ".join(away[:3]), more))
-        parts.append("%s %s%s" % (name, _STATES.get(site.get("state"), _STATES["unknown"])[0],
+        parts.append("%s %s%s" % (name, _state(name, site)[0],
                                   " (%s)" % ", ".join(notes) if notes else ""))
     return plain(", ".join(parts))
+
+
+def _state(name, site):
+    """Word and colour of a site; brokers that belong to no site are not one."""
+    if name == _BROKERS and site.get("worst"):
+        return _WORST.get(site["worst"], _WORST["ok"])
+    return _STATES.get(site.get("state"), _STATES["unknown"])
 
 
 def primaries(picture: dict) -> list:
@@ -106,7 +124,7 @@ def drawable(picture) -> bool:
         for facts in hosts.values():
             if not isinstance(facts, dict):
                 return False
-            kinds = (("roles", list), ("follows", str), ("lag_bytes", (int, float)))
+            kinds = (("roles", list), ("follows", str), ("lag_bytes", (int, float)), ("role_states", dict))
             if any(facts.get(key) is not None and not isinstance(facts[key], kind) for key, kind in kinds):
                 return False
     return True
@@ -156,7 +174,7 @@ class _Layout:
         self.box = WIDTH - 2 * _MARGIN - (12 + 11 * lanes if lanes else 0)
         self.sites, self.rows = [], {}
         y = _MARGIN
-        for name in sorted(sites):
+        for name in sorted(sites, key=lambda n: (n == _BROKERS, n)):
             top = y
             y += _HEADER
             shown = _choose(sites[name])
@@ -174,13 +192,15 @@ class _Layout:
 
 
 def _choose(hosts: dict) -> list:
-    """Hosts to draw: all of a small site; of a large one those that matter for a failover, then unreachable ones."""
+    """Hosts to draw: all of a small site; of a large one those with errors or a part in a failover first."""
     names = sorted(hosts, key=_natural)
     if len(names) <= MAX_ROWS:
         return names
 
     def weight(name):
         facts = hosts[name]
+        if any(f.get("worst") in ("critical", "error") for f in facts):
+            return -1
         if any(f.get("web_db") for f in facts):
             return 0
         if any(f.get("reachable") is False for f in facts):
@@ -231,7 +251,19 @@ def _wrap(words, points, room):
 
 
 def _role_lines(facts, box):
-    return _wrap([plain(role) for role in facts.get("roles") or []], 11, box - 30)
+    states = facts.get("role_states") or {}
+    words = []
+    for role in facts.get("roles") or []:
+        bad = states.get(role) in ("critical", "error", "warning")
+        words.append("%s: %s" % (plain(role), _WORST[states[role]][0]) if bad else plain(role))
+    return _wrap(words, 11, box - 30)
+
+
+def _role_span(word):
+    """A role in the colour of its worst finding."""
+    label = word.rpartition(": ")[2]
+    css = {"CRITICAL": "bad", "ERROR": "bad", "WARNING": "warn"}.get(label) if ": " in word else None
+    return '<tspan class="%s">%s</tspan>' % (css, escape(word)) if css else escape(word)
 
 
 def _database_note(facts):
@@ -263,7 +295,8 @@ def _pill(right, y, label, css):
 
 
 def _site(name, site, top, rows, rest, height, box):
-    word, css = _STATES.get((site or {}).get("state"), _STATES["unknown"])
+    word, css = _state(name, site or {})
+    css = css.replace("solid-", "")
     if site is None:
         word, css = "NOT SEEN", "warn"
     out = ['<g class="site %s"><rect class="frame" x="%d" y="%d" width="%d" height="%d" rx="8"/>' % (
@@ -278,7 +311,7 @@ def _site(name, site, top, rows, rest, height, box):
         out.append(pill)
     out.append(_text(_MARGIN + 14, top + 21, _fit(name, 16 * _BOLD, left - _MARGIN - 20), "site-name"))
     page = (site or {}).get("status_page")
-    if page:
+    if page and name != _BROKERS:
         out.append(_text(_MARGIN + 14, top + 37, "/status page: %s" % page, "note"))
     if rest:
         out.append(_text(_MARGIN + 14, top + height - 11, "and %d more host%s, see the JSON report" % (
@@ -296,7 +329,9 @@ def _row(host, facts, before, y, height, box):
         out.append('<path class="differs" d="M%.1f %d v%d"><title>differs from the other picture</title></path>' % (
             _MARGIN + 3.5, y + 4, height - 8))
     pills = []
-    if facts.get("reachable") is False:
+    if facts.get("worst") and facts["worst"] in _WORST:
+        pills.append(_WORST[facts["worst"]])
+    if facts.get("reachable") is False and facts.get("worst") != "not_checked":
         pills.append(("UNREACHABLE", "bad"))
     if facts.get("web_db"):
         pills.append(_DATABASE.get(facts["web_db"], _DATABASE["unknown"]))
@@ -319,7 +354,7 @@ def _row(host, facts, before, y, height, box):
         line += _LINE
     for roles in _role_lines(facts, box):
         out.append('<text x="%.1f" y="%.1f" class="note" xml:space="preserve">%s</text>' % (
-            left, line, "  ".join(escape(r) for r in roles.split("  "))))
+            left, line, "  ".join(_role_span(r) for r in roles.split("  "))))
         line += _LINE
     out.append("</g>")
     return "".join(out)
@@ -353,6 +388,8 @@ def _flow(picture, layout):
     tops = {name: (top, height) for name, top, _rows, _rest, height in layout.sites}
     names = [name for name, _top, _rows, _rest, _height in layout.sites]
     for upper, lower in zip(names, names[1:], strict=False):
+        if lower == _BROKERS:
+            continue
         pairs = {(where[up], where[down]) for up, down, _facts in _following(picture)
                  if up in where and where[up] != where[down]}
         y = tops[upper][0] + tops[upper][1] + _GAP / 2 + 4

@@ -69,6 +69,8 @@ figcaption strong{display:block;color:var(--ink);font-size:15px}
 .picture .host-name{font-size:13.5px;font-weight:600}
 .picture .note{font-size:11px;fill:var(--mute)}
 .picture .db-note{font-size:11px;fill:var(--info)}
+.picture tspan.bad{fill:var(--bad);font-weight:700}
+.picture tspan.warn{fill:var(--warn);font-weight:700}
 .picture .rule{stroke:var(--line);stroke-width:1;fill:none}
 .picture .differs{stroke:var(--warn);stroke-width:4;stroke-linecap:round}
 .picture .aligned{stroke:none}
@@ -119,6 +121,15 @@ tr.failed .state,tr.unreachable .state{color:var(--on);background:var(--bad)}
 .value{display:inline-block;width:56px;text-align:right;font-variant-numeric:tabular-nums;padding-right:8px}
 .track{display:inline-block;width:80px;height:8px;border-radius:4px;background:var(--soft);vertical-align:middle}
 .fill{display:block;height:8px;min-width:1px;border-radius:4px;background:var(--info)}
+.findings .severity{width:100px}
+.findings tr.critical .state{color:var(--on);background:var(--bad)}
+.findings tr.error .state{color:var(--bad);background:var(--badbg)}
+.findings tr.warning .state{color:var(--warn);background:var(--warnbg)}
+.findings .where{width:22%;font-weight:600}
+.findings .remedy{display:block;margin-top:3px}
+.connections td,.connections th{padding:3px 10px 3px 0}
+.connections tr.silent td{color:var(--bad)}
+summary{cursor:pointer;font-weight:600}
 .values th{width:34%;color:var(--ink);padding-right:16px}
 code,pre{font:12.5px/1.45 ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation Mono",monospace}
 pre{overflow-x:auto;background:var(--soft);padding:10px;border-radius:6px;margin:6px 0 0}

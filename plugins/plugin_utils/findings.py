@@ -1,0 +1,726 @@
+# Copyright: circonus.inside contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What can be wrong with a platform: the register of all findings, and how one is made, sorted and counted. Pure.
+
+A finding is a dict of stable shape: ``id`` (never renamed), ``severity`` (critical, error, warning, info), ``role``,
+``host``, ``site`` (text or None), ``what`` (one sentence: where, expected, found), ``expected``, ``found``, ``remedy``
+(the playbook to run, or the step), ``source``. docs/findings.md lists every id; a test compares it with this file.
+"""
+
+from __future__ import annotations
+
+import string
+
+SEVERITIES = ("critical", "error", "warning", "info")
+KEYS = ("id", "severity", "role", "host", "site", "what", "expected", "found", "remedy", "source")
+
+MANUAL = "operation manual, "
+_ROLES = MANUAL + '"Roles"'
+_PKI = MANUAL + '"PKI Connectivity"'
+_DB = MANUAL + '"Web DB Failover"'
+_DC = "on-premises documentation, backup datacenter"
+_MQ = MANUAL + '"MQ node restart"'
+_FLOW = MANUAL + '"Data Flow"'
+_COLLECTION = "this collection"
+
+_OPERATE = "service_operate.yml -e service_operate_role={role} -e service_operate_limit={host} -e service_operate_verb="
+_START = _OPERATE + "start"
+_STOP = _OPERATE + "stop -e circonus_confirm={role}"
+_RESTART = (
+    "service_restart.yml -e service_restart_role={role} -e service_restart_limit={host} -e circonus_confirm={role}"
+)
+#: service_restart.yml wants a whole cluster before it begins.
+_RESTART_NODE = _OPERATE + "restart -e service_operate_only=epmd,rabbitmq -e circonus_confirm={role}"
+_RENEW = (
+    "service_operate.yml -e service_operate_role=ca -e service_operate_verb=restart -e circonus_confirm=ca, then "
+    "hooper_run.yml --limit {host}; a CRL: the refresh command of root's crontab on {host}"
+)
+_HOOPER = "hooper_run.yml --limit {host}"
+_REJOIN = "web_db_rejoin.yml -e web_db_rejoin_host={host} -e circonus_confirm={host}"
+_LOST = (
+    "Start it on {host} ({start}), or if the host is lost: web_db_failover.yml with web_db_failover_mode=unplanned, "
+    "datacenter_failover.yml with datacenter_failover_mode=unplanned"
+)
+
+
+def _entry(severity, meaning, expected, found, remedy, source):
+    return {
+        "severity": severity,
+        "meaning": meaning,
+        "expected": expected,
+        "found": found,
+        "remedy": remedy,
+        "source": source,
+    }
+
+
+#: id -> severity, meaning (for docs/findings.md), templates of expected, found and remedy, source of the rule.
+REGISTER = {
+    # -- hosts and what could not be looked at
+    "host_unreachable": _entry(
+        "error",
+        "The controller cannot log in to the host. Critical for the host of the primary database.",
+        "a host that answers",
+        "no connection ({detail})",
+        "Look at the host and its network. Nothing on it was checked.",
+        _COLLECTION,
+    ),
+    "check_failed": _entry(
+        "error",
+        "The host answers, but the check could not run on it.",
+        "an answer of host_check",
+        "{detail}",
+        "Correct the cause (Python, privileges, disk) and check again. Nothing on the host was checked.",
+        _COLLECTION,
+    ),
+    "check_incomplete": _entry(
+        "warning",
+        "One part of a host could not be read; the others were.",
+        "{part} to be readable",
+        "{detail}",
+        "Correct the cause, or raise platform_check_deadline_s, and check again.",
+        _COLLECTION,
+    ),
+    # -- services
+    "unit_down": _entry(
+        "error",
+        "A service is not running although it should. Critical for the primary database.",
+        "{unit} running",
+        "{state}",
+        _START,
+        _ROLES,
+    ),
+    "unit_failed": _entry(
+        "error",
+        "A service ended with an error and was given up by systemd.",
+        "{unit} running",
+        "{state}",
+        "Read its log{log}, then " + _RESTART,
+        _ROLES,
+    ),
+    "unit_flapping": _entry(
+        "error",
+        "A service keeps being restarted by systemd.",
+        "{unit} to stay up",
+        "{detail}",
+        "Read its log{log}; look at load and memory, then " + _RESTART,
+        _ROLES,
+    ),
+    "unit_absent": _entry(
+        "info",
+        "A service that the role normally has is not installed, as is right where the release does not have it; an "
+        "error for one that the role cannot be without.",
+        "one of {candidates} installed",
+        "none of them",
+        "Nothing, when the release does not have it; else " + _HOOPER,
+        _ROLES,
+    ),
+    "unit_disabled": _entry(
+        "warning",
+        "A service runs, but would not come back after a restart of the host.",
+        "{unit} enabled",
+        "{state}",
+        _HOOPER,
+        _ROLES,
+    ),
+    "role_absent": _entry(
+        "error",
+        "No service of a role is installed on a host that has the role in site.json.",
+        "the services of {role} installed",
+        "none of {candidates}",
+        _HOOPER,
+        _ROLES,
+    ),
+    "no_sign_of_life": _entry(
+        "error",
+        "systemd calls a service running, but its documented sign of life is missing.",
+        "{unit} with its sign of life",
+        "missing: {missing}",
+        _RESTART,
+        _ROLES,
+    ),
+    "process_missing": _entry(
+        "error",
+        "A process that has no service of its own is not there.",
+        "process {process} running",
+        "{detail}",
+        _RESTART,
+        _ROLES,
+    ),
+    "pair_without_child": _entry(
+        "error",
+        "A watchdog parent runs without its child: the service looks up and does nothing.",
+        "{process} as parent and child",
+        "parent {parent} without a child",
+        _RESTART + "; when it happens again, run it in the foreground for a core dump",
+        MANUAL + '"Broker troubleshooting"',
+    ),
+    "restart_loop": _entry(
+        "error",
+        "A process ends and is started again: heartbeats are missed, or it crashes.",
+        "{process} to stay up",
+        "{detail}",
+        "Look at CPU and IO load of {host}; without load it crashes: run it in the foreground, core dump to support",
+        MANUAL + '"Broker troubleshooting"',
+    ),
+    # -- ports and pages
+    "port_not_listening": _entry(
+        "error",
+        "Nobody listens on a port of a running service.",
+        "{proto} port {port} of {unit} listening{needed}",
+        "nobody listens",
+        _RESTART,
+        _ROLES,
+    ),
+    "port_stolen": _entry(
+        "critical",
+        "A port of a service is held by a program that does not belong to it.",
+        "{proto} port {port} held by {unit}",
+        "held by {owner}",
+        "Stop {owner} on {host}, then " + _RESTART,
+        _ROLES,
+    ),
+    "port_bound_local": _entry(
+        "error",
+        "A port that other hosts need is only reachable from the host itself.",
+        "{proto} port {port} of {unit} bound for other hosts{needed}",
+        "bound to {bound}",
+        _HOOPER + ", then " + _RESTART,
+        _ROLES,
+    ),
+    "port_exposed": _entry(
+        "warning",
+        "A port that is meant for the host itself, such as a console, can be reached from other hosts.",
+        "{proto} port {port} of {unit} bound to the host itself",
+        "bound to {bound}",
+        "Close the port in the firewall of {host}; " + _HOOPER,
+        _ROLES,
+    ),
+    "port_hung": _entry(
+        "error",
+        "A port accepts connections, but nothing behind it answers.",
+        "an answer on port {port}",
+        "{detail}",
+        _RESTART,
+        _ROLES,
+    ),
+    "endpoint_error": _entry(
+        "error",
+        "A page of a service answers with an error.",
+        "status {status} from {url}",
+        "{detail}",
+        "Read the log of {role} on {host}, then " + _RESTART,
+        _ROLES,
+    ),
+    "endpoint_sections_missing": _entry(
+        "warning",
+        "A page of a service lacks documented parts: one of its inner modules does not work.",
+        "{sections} in {url}",
+        "not there",
+        _RESTART,
+        _ROLES,
+    ),
+    "endpoint_timeout": _entry(
+        "error",
+        "One page of a service does not answer while others on the same port do.",
+        "an answer from {url}",
+        "{detail}",
+        _RESTART,
+        _ROLES,
+    ),
+    "endpoint_slow": _entry(
+        "warning",
+        "A page of a service answers slowly (platform_check_endpoint_s).",
+        "{url} within {limit} s",
+        "{seconds} s",
+        "Look at the load of {host}; more hosts for {role} help when it stays.",
+        _ROLES,
+    ),
+    # -- files and resources of a host
+    "space_low": _entry(
+        "warning",
+        "A file system is nearly full (platform_check_space_percent).",
+        "at least {limit} % free on {mount}",
+        "{percent} % free ({free})",
+        "Free space on {host}: old logs, directories that were set aside.",
+        _ROLES,
+    ),
+    "space_full": _entry(
+        "critical",
+        "A file system is full or about to be (platform_check_space_full_percent).",
+        "at least {limit} % free on {mount}",
+        "{percent} % free ({free})",
+        "Free space on {host} now: old logs, directories that were set aside.",
+        _ROLES,
+    ),
+    "inodes_low": _entry(
+        "warning",
+        "A file system has few inodes left (platform_check_inodes_percent).",
+        "at least {limit} % of the inodes of {mount} free",
+        "{percent} %",
+        "Remove many small files on {host}, such as old journals and core files.",
+        _ROLES,
+    ),
+    "path_missing": _entry(
+        "info",
+        "A directory that a role keeps its data in does not exist.",
+        "{path}",
+        "{detail}",
+        _HOOPER,
+        _ROLES,
+    ),
+    "clock_skew": _entry(
+        "error",
+        "The clock differs from fault_detection by more than platform_check_clock_s; fault_detection drops older data.",
+        "a clock within {limit} s of {reference}",
+        "{skew} s {direction}",
+        "Correct time synchronisation (NTP) on {host}.",
+        _FLOW,
+    ),
+    "log_stale": _entry(
+        "warning",
+        "A service that runs for longer than platform_check_log_age_s has not written to any of its logs for as long.",
+        "{path} written to within {limit}",
+        "last written {age} ago",
+        "Look whether the service works and may write there; " + _RESTART,
+        _ROLES,
+    ),
+    "log_errors": _entry(
+        "warning",
+        "A log that was written to within the last hour has lines that the manual calls trouble.",
+        "no trouble in {path}",
+        "{line}",
+        "Read {path} on {host}.",
+        _ROLES,
+    ),
+    "log_grows": _entry(
+        "warning",
+        "A log grew by more than platform_check_log_growth_bytes while it was looked at.",
+        "{path} to grow by less than {limit}",
+        "{grown}",
+        "Read {path} on {host}; correct the cause before the disk is full.",
+        _ROLES,
+    ),
+    "log_large": _entry(
+        "warning",
+        "A log is larger than platform_check_log_max_bytes: it is not rotated.",
+        "{path} below {limit}",
+        "{size}",
+        "Rotate it. A LOGFILE of jezebel must be switched off again.",
+        MANUAL + '"Broker troubleshooting"',
+    ),
+    "pki_missing": _entry(
+        "error",
+        "A certificate, key, CA certificate or CRL is missing.",
+        "{kind} in {path}",
+        "no such file",
+        _HOOPER,
+        _PKI,
+    ),
+    "pki_unreadable": _entry(
+        "error",
+        "A certificate, key, CA certificate or CRL cannot be read.",
+        "a {kind} in {path}",
+        "{detail}",
+        _HOOPER,
+        _PKI,
+    ),
+    "pki_mode": _entry(
+        "error",
+        "A private key can be read or written by others.",
+        "no access for others to {path}",
+        "mode {mode}",
+        "chmod o-rwx,g-w {path} on {host}, or " + _HOOPER,
+        _PKI,
+    ),
+    "pki_owner": _entry(
+        "error",
+        "A file of the PKI belongs to somebody else than the service that reads it.",
+        "{path} owned by {wanted}",
+        "{owner}",
+        "chown {wanted} {path} on {host}, or " + _HOOPER,
+        _PKI,
+    ),
+    "pki_expired": _entry(
+        "critical",
+        "A certificate or CRL has expired. With an expired CRL stratcon refuses every broker.",
+        "{path} to be valid",
+        "expired {age} ago",
+        _RENEW,
+        _PKI,
+    ),
+    "pki_expiring": _entry(
+        "warning",
+        "A certificate or CRL expires soon (platform_check_expiry_days; an error by platform_check_expiry_soon_days).",
+        "{path} valid for {limit} days",
+        "{left} left",
+        _RENEW,
+        _PKI,
+    ),
+    "cron_missing": _entry(
+        "error",
+        "A cron job of a role is missing.",
+        "cron job {script}{user}",
+        "no such job",
+        _HOOPER,
+        MANUAL + '"Hub"',
+    ),
+    "cron_wrong": _entry(
+        "error",
+        "A cron job of a role has no script, or runs as somebody else.",
+        "cron job {script} of {user}",
+        "{detail}",
+        _HOOPER,
+        MANUAL + '"Hub"',
+    ),
+    "default_credentials": _entry(
+        "warning",
+        "RabbitMQ takes the credentials that everybody knows (guest/guest) from other hosts.",
+        "guest refused from other hosts",
+        "guest/guest is taken",
+        "Limit guest to the host itself (loopback_users), or change its password.",
+        MANUAL + '"MQ"',
+    ),
+    # -- equal where it must be
+    "release_mismatch": _entry(
+        "error",
+        "Hosts are on different releases; a mixture is not supported.",
+        "release {wanted} as on {others}",
+        "release {release}",
+        "hooper_run.yml -e hooper_run_mode=full",
+        MANUAL + '"Updates"',
+    ),
+    "version_mismatch": _entry(
+        "warning",
+        "A program of a role has another version than on the other hosts of the role.",
+        "{package} {wanted} as on {others}",
+        "{version}",
+        "hooper_run.yml -e hooper_run_mode=full",
+        MANUAL + '"Updates"',
+    ),
+    "site_missing": _entry(
+        "error",
+        "The host has no site.json that can be read: Hooper cannot run.",
+        "the site.json of {site}",
+        "{detail}",
+        "site_distribute.yml",
+        MANUAL + '"Hooper"',
+    ),
+    "site_differs": _entry(
+        "error",
+        "The installed site.json is not the one of the controller.",
+        "site.json {wanted}",
+        "{digest}",
+        "site_check.yml -e site_check_installed=true shows it; site_distribute.yml, then hooper_run.yml",
+        MANUAL + '"Hooper"',
+    ),
+    # -- the database
+    "primary_none": _entry(
+        "critical",
+        "No database of the platform accepts writes.",
+        "one primary database among {hosts}",
+        "none",
+        "web_db_failover.yml or datacenter_failover.yml with mode unplanned; with a half-done failover run it again",
+        _DB,
+    ),
+    "primary_unknown": _entry(
+        "error",
+        "No primary was seen, and not every database host could be asked.",
+        "one primary database among {hosts}",
+        "none on the hosts that answer; {unknown} did not",
+        "Look at {unknown}; when lost: web_db_failover.yml or datacenter_failover.yml with mode unplanned",
+        _DB,
+    ),
+    "primary_multiple": _entry(
+        "critical",
+        "A second database accepts writes: data diverge with every write.",
+        "{primary} to be the only primary",
+        "{host} accepts writes too",
+        "Stop the database of {host} now, then " + _REJOIN,
+        _DB,
+    ),
+    "primary_not_master": _entry(
+        "error",
+        "The primary is another host than web_db.master in site.json: Hooper would work with the wrong one.",
+        "{master} (web_db.master) to be the primary",
+        "{host} is",
+        "Run the web_db_failover.yml that was interrupted again, or correct web_db.master and run site_distribute.yml",
+        _DB,
+    ),
+    "primary_in_standby_site": _entry(
+        "critical",
+        "The primary database is in the site that is not the active one.",
+        "the primary in {active}",
+        "{host} in {site} is primary",
+        "Run the datacenter_failover.yml that was interrupted again",
+        _DC,
+    ),
+    "database_down": _entry(
+        "error",
+        "The service of a database runs, but the database does not answer queries.",
+        "a database that answers",
+        "{detail}",
+        "Read the log of the database on {host}, then " + _RESTART,
+        _DB,
+    ),
+    "database_fenced": _entry(
+        "error",
+        "An old primary was fenced by a failover and waits to become a standby.",
+        "a standby of {primary}",
+        "fenced by run {run_id}",
+        _REJOIN,
+        _DB,
+    ),
+    "database_foreign": _entry(
+        "critical",
+        "A standby is not a copy of this platform's database.",
+        "system identifier {wanted} as on {primary}",
+        "{identifier}",
+        _REJOIN + " -e web_db_rejoin_rebuild=always",
+        _DB,
+    ),
+    "replica_detached": _entry(
+        "error",
+        "A standby does not receive from anybody: it falls behind and cannot take over.",
+        "streaming from {upstream}",
+        "{detail}",
+        _REJOIN,
+        _DB,
+    ),
+    "replica_upstream": _entry(
+        "error",
+        "A standby follows another host than it should.",
+        "streaming from {upstream}",
+        "streaming from {actual}",
+        _REJOIN,
+        _DB,
+    ),
+    "replica_timeline": _entry(
+        "error",
+        "A standby is on another timeline than the primary and cannot follow it.",
+        "timeline {wanted} as on {primary}",
+        "timeline {timeline}",
+        _REJOIN,
+        _DB,
+    ),
+    "replica_paused": _entry(
+        "warning",
+        "Replay is paused on a standby.",
+        "replay to go on",
+        "replay is paused",
+        "select pg_wal_replay_resume() on {host} (pg_xlog_replay_resume before version 10)",
+        _DB,
+    ),
+    "replica_lag": _entry(
+        "warning",
+        "A standby is behind by more than platform_check_lag_bytes.",
+        "at most {limit} behind {upstream}",
+        "{lag}",
+        "Wait; when it grows, look at network and disk of {host}.",
+        _DB,
+    ),
+    "guard_missing": _entry(
+        "warning",
+        "A database host has no guard against a second primary. Both failovers need it.",
+        "the web_db guard installed",
+        "not installed",
+        "web_db_guard.yml",
+        _COLLECTION,
+    ),
+    "guard_silent": _entry(
+        "error",
+        "The guard of a database host is installed, but does not run.",
+        "the web_db guard awake",
+        "{state}",
+        "web_db_guard.yml",
+        _COLLECTION,
+    ),
+    "guard_trouble": _entry(
+        "error",
+        "The guard of a database host reports trouble: it is cut off, or has seen a second primary.",
+        "a quiet web_db guard",
+        "{state}{message}",
+        "Look at the network between the database hosts; a demoted primary needs " + _REJOIN,
+        _COLLECTION,
+    ),
+    # -- RabbitMQ
+    "mq_node_missing": _entry(
+        "error",
+        "A RabbitMQ host is not in the cluster of its site.",
+        "{host} in the RabbitMQ cluster of {site}",
+        "running nodes: {nodes}",
+        _RESTART_NODE,
+        _MQ,
+    ),
+    "mq_partition": _entry(
+        "critical",
+        "The RabbitMQ cluster of a site has fallen apart: messages are lost on one side.",
+        "no partition in the RabbitMQ cluster of {site}",
+        "partitioned from {nodes}",
+        "Mend the network, then "
+        + _RESTART_NODE
+        + ", then service_restart_dependents.yml -e service_restart_dependents_of=mq",
+        _MQ,
+    ),
+    "mq_alarm": _entry(
+        "critical",
+        "RabbitMQ has an alarm (memory, disk) and takes no messages.",
+        "no alarm",
+        "{alarms}",
+        "Give {host} memory or disk space; the alarm ends by itself.",
+        _MQ,
+    ),
+    # -- the sites
+    "site_both_active": _entry(
+        "critical",
+        "The web frontends of both sites call themselves active.",
+        "{site} to say STANDBY",
+        "ACTIVE, as in {active}",
+        "Change nothing by hand; run the interrupted datacenter_failover.yml again, else site_distribute.yml and "
+        "hooper_run.yml in {site}",
+        _DC,
+    ),
+    "site_none_active": _entry(
+        "critical",
+        "No web frontend calls its site active: a failover is half done.",
+        "{site} to say ACTIVE",
+        "STANDBY in every site",
+        "Run the datacenter_failover.yml that was interrupted again",
+        _DC,
+    ),
+    "status_disagrees": _entry(
+        "error",
+        "The /status page of a web frontend says the opposite of site.json.",
+        "/status to say {wanted}",
+        "{state}",
+        "hooper_run.yml --limit {host}",
+        _DC,
+    ),
+    "status_unknown": _entry(
+        "warning",
+        "The /status page of a web frontend says neither ACTIVE nor STANDBY.",
+        "ACTIVE or STANDBY on /status",
+        "{detail}",
+        _RESTART,
+        _DC,
+    ),
+    "alerting_in_standby": _entry(
+        "critical",
+        "Fault detection or notification runs in the standby site: users are alerted twice.",
+        "{unit} stopped in the standby site {site}",
+        "running",
+        _STOP,
+        _DC,
+    ),
+    "ca_elsewhere": _entry(
+        "critical",
+        "A second CA host signs certificates.",
+        "{unit} only on {primary} (ca.primary)",
+        "running",
+        _STOP,
+        _DC,
+    ),
+}
+
+
+def fields(finding_id: str) -> set:
+    """Placeholders that the templates of an id need, besides role, host and site."""
+    entry = REGISTER[finding_id]
+    text = entry["expected"] + entry["found"] + entry["remedy"]
+    return {name for _text, name, _spec, _conv in string.Formatter().parse(text) if name} - {"role", "host", "site"}
+
+
+def where(role, host, site) -> str:
+    """``mq on east-app1``, ``east-app1``, ``mq of east``, ``site east`` or ``the platform``."""
+    if host:
+        return "%s on %s" % (role, host) if role else host
+    if site:
+        return "%s of %s" % (role, site) if role else "site %s" % site
+    return role or "the platform"
+
+
+def make(finding_id: str, host=None, role=None, site=None, severity=None, remedy=None, **values) -> dict:
+    """A finding of the register. ``values`` fill its templates; ``severity`` and ``remedy`` replace the usual ones.
+
+    Raises KeyError for an id that is not registered and for a missing placeholder: both are mistakes of the caller.
+    """
+    entry = REGISTER[finding_id]
+    known = dict(values, host=host or "the host", role=role or "the role", site=site or "the platform")
+    expected, found = entry["expected"].format(**known), entry["found"].format(**known)
+    return {
+        "id": finding_id,
+        "severity": severity or entry["severity"],
+        "role": role,
+        "host": host,
+        "site": site,
+        "what": "%s: expected %s, found %s." % (where(role, host, site), expected, found.rstrip(".")),
+        "expected": expected,
+        "found": found,
+        "remedy": (remedy or entry["remedy"]).format(**known),
+        "source": entry["source"],
+    }
+
+
+def primary_lost(start: str) -> str:
+    """The remedy when the host or service of the primary is lost; ``start`` is how it is started."""
+    return _LOST.replace("{start}", start)
+
+
+def rank(severity: str) -> int:
+    """0 for critical, the worst."""
+    return SEVERITIES.index(severity)
+
+
+def worst(findings) -> str | None:
+    """The worst severity among findings, None without any."""
+    return min((item["severity"] for item in findings), key=rank, default=None)
+
+
+def at_least(findings, severity: str) -> list:
+    """Findings of a severity or a worse one."""
+    return [item for item in findings if rank(item["severity"]) <= rank(severity)]
+
+
+def counts(findings) -> dict:
+    """{severity: number} of all four severities."""
+    return {severity: sum(item["severity"] == severity for item in findings) for severity in SEVERITIES}
+
+
+def count_text(findings) -> str:
+    """``1 critical, 2 errors``; ``no findings`` without any."""
+    plural = {"critical": "critical", "error": "errors", "warning": "warnings", "info": "for information"}
+    parts = []
+    for severity, number in counts(findings).items():
+        if number:
+            parts.append("%d %s" % (number, severity if number == 1 and severity != "info" else plural[severity]))
+    return ", ".join(parts) or "no findings"
+
+
+def worst_first(findings) -> list:
+    """Sorted worst first, then by site, host, role and id; the same finding of one place only once."""
+    unique = {}
+    for item in findings:
+        key = tuple(item[name] or "" for name in ("id", "site", "host", "role", "expected", "found"))
+        known = unique.get(key)
+        if known is None or rank(item["severity"]) < rank(known["severity"]):
+            unique[key] = item
+    return sorted(
+        unique.values(),
+        key=lambda item: (
+            rank(item["severity"]),
+            *(item[name] or "" for name in ("site", "host", "role", "id", "expected", "found")),
+        ),
+    )
+
+
+def table() -> list:
+    """Lines of the tables of docs/findings.md: one table for each severity, ids sorted."""
+    out = []
+    for severity in SEVERITIES:
+        out += ["## %s" % severity.capitalize(), "", "| Id | Meaning | Remedy | Source |", "|---|---|---|---|"]
+        for name in sorted(name for name, entry in REGISTER.items() if entry["severity"] == severity):
+            entry = REGISTER[name]
+            cells = [entry[key].replace("|", "\\|").replace("<", "&lt;") for key in ("meaning", "remedy", "source")]
+            out.append("| `%s` | %s |" % (name, " | ".join(cells)))
+        out.append("")
+    return out
