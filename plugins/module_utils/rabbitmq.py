@@ -134,7 +134,8 @@ def look(expect="any", expected_nodes=0, timeout=0.0, reader=read, login=ask_log
     """Look at the cluster until it is whole or the time is up.
 
     expect: ``any`` only looks, once. ``whole`` raises Refused (looked once) or TimedOut (waited ``timeout`` seconds)
-    when it is not. Returns the facts with ``whole``, ``problem``, ``default_login`` and ``procedure_warnings``.
+    when it is not. Returns the facts with ``whole``, ``problem``, ``default_login`` (None after waiting) and
+    ``procedure_warnings``.
     """
     deadline = clock() + timeout
     while True:
@@ -144,7 +145,8 @@ def look(expect="any", expected_nodes=0, timeout=0.0, reader=read, login=ask_log
         if facts["whole"] or expect == "any" or clock() >= deadline:
             break
         pause(POLL)
-    facts["default_login"] = default_login(login())
+    # Who waits has looked before; one warning is enough.
+    facts["default_login"] = None if timeout else default_login(login())
     facts["procedure_warnings"] = ["RabbitMQ has an alarm: {0}.".format(alarm) for alarm in facts["alarms"]]
     if facts["default_login"]:
         facts["procedure_warnings"].append(

@@ -82,7 +82,7 @@ alarms:
   type: list
   elements: str
 default_login:
-  description: Whether guest/guest is let in, V(none) when the page did not answer.
+  description: Whether guest/guest is let in, V(none) when the page did not answer or with O(timeout).
   returned: always
   type: bool
 cluster_name:
