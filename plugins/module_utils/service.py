@@ -14,6 +14,9 @@ must be listening once the unit is up. ``logs`` belong to the component, a unit 
 signs: ``endpoint`` (id of an endpoint of the entry that must answer), ``log`` (``file``, ``pattern``: a line that is
 written after the start) and ``seconds`` (how long a start may take).
 
+``patterns`` of a unit name further units of the host that count as the same one (the queues of the hub have the number
+of a cluster in their names).
+
 ``from`` and ``until`` (dates) of the entry, a unit, a port, an endpoint or a cron job say in which releases it exists;
 ``<host>`` in a string stands for the name of the host.
 """
@@ -22,6 +25,7 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import fnmatch
 import os
 import re
 import ssl
@@ -279,6 +283,30 @@ def effective(entry, release=None, host=None):
     return result
 
 
+def patterns_of(entry):
+    """All name patterns of an entry, each once. Pure."""
+    found = []
+    for unit in entry["units"]:
+        found += [pattern for pattern in unit.get("patterns") or [] if pattern not in found]
+    return found
+
+
+def expand(entry, installed):
+    """An entry in which a unit with ``patterns`` stands once for each unit of the host that it means. Pure.
+
+    installed: names of units of this host. Where none matches, the candidates stay.
+    """
+    units = []
+    for unit in entry["units"]:
+        patterns = unit.get("patterns") or []
+        matching = [name for name in installed if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
+        matching = sorted(set(matching))
+        names = [name for name in unit["candidates"] if name in matching]
+        names += [name for name in matching if name not in names]
+        units += [dict(unit, candidates=[name]) for name in names] or [unit]
+    return dict(entry, units=units)
+
+
 def _life(entry, unit):
     """Signs of life of a unit besides its ports: {"endpoint": dict or None, "log": dict or None, "seconds"}. Pure."""
     life = unit.get("life") or {}
@@ -316,12 +344,13 @@ def resolve(entry, states, only=None):
             )
     names = {}
     for unit in entry["units"]:
-        names[unit["id"]] = next((name for name in unit["candidates"] if states.get(name, {}).get("exists")), None)
+        name = next((name for name in unit["candidates"] if states.get(name, {}).get("exists")), None)
+        names[unit["id"]] = names.get(unit["id"]) or name
     found = []
     for unit in entry["units"]:
         if only and unit["id"] not in only:
             continue
-        name = names[unit["id"]]
+        name = next((name for name in unit["candidates"] if states.get(name, {}).get("exists")), None)
         if name is None:
             others = [unit.get("alternative_to")]
             others += [other["id"] for other in entry["units"] if other.get("alternative_to") == unit["id"]]
@@ -415,7 +444,7 @@ def log_mark(path):
 
 
 def written_since(path, mark, pattern):
-    """Whether a line that was written after ``mark`` (of :func:`log_mark`) matches; copes with a rotated file."""
+    """How many lines written after ``mark`` (of :func:`log_mark`) match; copes with a rotated file."""
     inode, size = mark
     try:
         with open(path, "rb") as handle:
@@ -424,8 +453,8 @@ def written_since(path, mark, pattern):
             handle.seek(max(begin, status.st_size - LOG_WINDOW))
             text = handle.read(LOG_WINDOW).decode("utf-8", "replace")
     except (IOError, OSError):
-        return False
-    return any(re.search(pattern, line) for line in text.splitlines())
+        return 0
+    return sum(1 for line in text.splitlines() if re.search(pattern, line))
 
 
 def steps(verb, units, states, keep_stopped=()):
@@ -560,6 +589,9 @@ def operate(
     if entry["gone"]:
         result["absent"] = [unit["id"] for unit in entry["units"]] + entry["gone_units"]
         return result
+    patterns = patterns_of(entry)
+    if patterns:
+        entry = expand(entry, [name for pattern in patterns for name in installed_units(pattern, runner)])
     names = names_of(entry)
     states = show_units(names, runner)
     units = resolve(entry, states, only)
@@ -656,8 +688,12 @@ def _act(action, unit, units, deadline, entry, log_lines, runner, ports_reader, 
             endpoint = unit["life"]["endpoint"]
             lacks = endpoint_problem(endpoint, endpoint_reader(endpoint, min(3.0, max(0.2, limit - time.time()))))
         log = unit["life"]["log"]
-        if lacks is None and log and not written_since(log["file"], mark, log["pattern"]):
-            lacks = "has not written a line like {0!r} to {1}".format(str(log["pattern"]), log["file"])
+        if lacks is None and log:
+            seen, wanted = written_since(log["file"], mark, log["pattern"]), int(log.get("count") or 1)
+            if seen < wanted:
+                lacks = "has written {0} of {1} lines like {2!r} to {3}".format(
+                    seen, wanted, str(log["pattern"]), log["file"]
+                )
         return lacks, state["active"] == "failed"
 
     while True:

@@ -35,6 +35,10 @@ options:
             replaced; other lines stay as they are.
         type: list
         elements: str
+      create:
+        description: Whether the file is made when there is none. A file that is not there is left alone otherwise.
+        type: bool
+        default: true
       state:
         description: V(file) without O(files[].content) and O(files[].lines) only sets owner and mode of a file.
         type: str
@@ -136,6 +140,8 @@ def bring(module, item):
         if not module.check_mode:
             os.unlink(path)
         return True
+    if not os.path.lexists(path) and not item["create"]:
+        return False
     if not os.path.isdir(parent):
         if module.check_mode:
             return True
@@ -171,6 +177,7 @@ def main():
                     path=dict(type="path", required=True),
                     content=dict(type="str"),
                     lines=dict(type="list", elements="str"),
+                    create=dict(type="bool", default=True),
                     state=dict(type="str", choices=["file", "directory", "absent"], default="file"),
                     owner=dict(type="str"),
                     group=dict(type="str"),

@@ -23,9 +23,10 @@ options:
   service:
     description:
       - Catalogue entry of the component with C(name) and C(units). Each unit has an C(id), the C(candidates) for its
-        name (the first one that exists on the host counts), and may have C(ports) that must be listening, C(life) with
-        further signs (C(endpoint), the id of one of C(endpoints); C(log) with C(file) and C(pattern); C(seconds)),
-        C(logs), C(required), C(alternative_to) and C(enabled_only) (started only when it is enabled).
+        name (the first one that exists on the host counts) or C(patterns) (all that match count), and may have C(ports)
+        that must be listening, C(life) with further signs (C(endpoint), the id of one of C(endpoints); C(log) with
+        C(file), C(pattern) and C(count); C(seconds)), C(logs), C(required), C(alternative_to) and C(enabled_only)
+        (started only when it is enabled).
       - C(from) and C(until) of a unit or an endpoint, and C(releases) of the entry, say in which releases it exists.
     type: dict
   units:

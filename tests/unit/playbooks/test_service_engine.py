@@ -116,11 +116,13 @@ class TestConverge:
     def test_files_units_verdict_and_nothing_the_second_time(self, host):
         path = host.path / "local.env"
         options = {"thin_verb": "converge",
-                   "thin_files": [{"path": str(path), "lines": ["USER=1"], "restart": ["first", "second"]}]}
+                   "thin_files": [{"path": str(path), "lines": ["USER=1"], "restart": ["first", "second"]},
+                                  {"path": str(host.path / "not-made"), "lines": ["x=1"], "create": False}]}
         code, output, result = host.run("--check", **options)
         assert code == 0 and host.calls() == [] and not path.exists(), output
         code, output, result = host.run(**options)
         assert code == 0 and result["msg"] == "thin: first, second up; gone absent.", output
+        assert path.read_text() == "USER=1\n" and not (host.path / "not-made").exists()
         # first is started with the file in place, second had the old one
         assert host.calls() == [
             "start circonus-first", "enable circonus-first", "stop circonus-second", "start circonus-second"]

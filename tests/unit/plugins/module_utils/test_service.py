@@ -249,12 +249,33 @@ class TestSignsOfLife:
         log = tmp_path / "bert.log"
         log.write_text("ready\n")
         life = {"log": {"file": str(log), "pattern": "^ready$"}}
-        with pytest.raises(TimedOut, match="has not written a line like '\\^ready\\$' to"):
+        with pytest.raises(TimedOut, match="has written 0 of 1 lines like '\\^ready\\$' to"):
             one(mq(life=life), "start")
         writer = threading.Timer(0.2, lambda: log.open("a").write("ready\n"))
         writer.start()
         assert one(mq(life=life), "start", timeout=5)[0]["state"] == "up"
         writer.join()
+
+    def test_every_thread_writes_its_line(self, tmp_path):
+        log = tmp_path / "error.log"
+        log.write_text("")
+        life = {"log": {"file": str(log), "pattern": "completed", "count": 2}}
+
+        class Writes(Systemd):
+            lines = 1
+
+            def __call__(self, argv, timeout=None):
+                if argv[1] == "start":
+                    with log.open("a") as handle:
+                        handle.write("completed\n" * self.lines)
+                return super(Writes, self).__call__(argv, timeout)
+
+        systemd = Writes({"circonus-bert": "inactive"})
+        with pytest.raises(TimedOut, match="has written 1 of 2 lines"):
+            service.operate(mq(life=life), "start", runner=systemd, ports_reader=set, timeout=0.3)
+        systemd = Writes({"circonus-bert": "inactive"})
+        systemd.lines = 2
+        assert service.operate(mq(life=life), "start", runner=systemd, ports_reader=set, timeout=0.3)["changed"]
 
     def test_a_rotated_log_is_read_from_its_begin(self, tmp_path):
         log = tmp_path / "bert.log"
@@ -368,6 +389,28 @@ class TestRelease:
             entry, "start", runner=Systemd({"circonus-fault-detection": "inactive"}), ports_reader=set
         )
         assert result["started"] == ["faultd"] and result["absent"] == ["ernie"]
+
+
+class TestPatterns:
+    ENTRY = {
+        "name": "hub",
+        "units": [{"id": "queue", "candidates": ["circonus-queue"], "patterns": ["circonus-queue*"]}],
+    }
+
+    def test_every_unit_of_the_host_that_matches_counts(self):
+        class Lists(Systemd):
+            def __call__(self, argv, timeout=None):
+                if argv[1] == "list-unit-files":
+                    return 0, "".join("%s.service enabled\n" % name for name in sorted(self.units)), ""
+                return super(Lists, self).__call__(argv, timeout)
+
+        systemd = Lists({"circonus-queue1": "inactive", "circonus-queue1-low": "active", "circonus-other": "active"})
+        result = service.operate(self.ENTRY, "start", only=["queue"], runner=systemd, ports_reader=set)
+        assert systemd.calls == ["start circonus-queue1"] and result["absent"] == []
+        assert [unit["unit"] for unit in result["units"]] == ["circonus-queue1", "circonus-queue1-low"]
+
+    def test_without_a_match_the_candidates_stay(self):
+        assert service.expand(self.ENTRY, ["circonus-other"]) == self.ENTRY
 
 
 class TestStandby:
