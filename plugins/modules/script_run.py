@@ -58,8 +58,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 rc:
-  description: Exit code, V(none) in check mode.
-  returned: always
+  description: Exit code.
+  returned: not in check mode
   type: int
 output:
   description: Last lines of what it wrote, errors included.
@@ -93,7 +93,7 @@ def main():
     try:
         script.check(params["path"])
         if module.check_mode:
-            module.exit_json(changed=True, rc=None, output=[], seconds=0.0, msg="{0} would run.".format(params["path"]))
+            module.exit_json(changed=True, output=[], seconds=0.0, msg="{0} would run.".format(params["path"]))
         result = script.run(
             [params["path"]] + params["arguments"],
             user=params["user"],
