@@ -496,6 +496,8 @@ def operate_verdict(
         elif args["standby"] and entry.get("passive") == "stopped" and verb in ("start", "restart"):
             base["warnings"].append("%s on %s is kept stopped, its datacenter is passive." % (name, host))
         base["steps"].append(step)
+    if name == "mq" and verb == "check":
+        base["steps"] += _cluster_looks(situation, hosts, nodes)
     gate = ", and go on only when it is up" if verb in ("start", "restart") else ""
     return dict(
         base,
@@ -504,6 +506,25 @@ def operate_verdict(
         done="%s on %s: %s done." % (what, _count(hosts, "host"), verb),
         plan=["%s %s on %s%s" % (verb.capitalize(), what, host, gate) for host in hosts],
     )
+
+
+def _cluster_looks(situation, hosts, nodes):
+    """One look at the RabbitMQ cluster of each site; default credentials that work are a warning of the step."""
+    looks = {}
+    for host in hosts:
+        site = nodes[host].get("site")
+        size = len(f.local_machines(situation.sites, site, "mq")) if site in situation.sites else 0
+        looks.setdefault(
+            site,
+            {
+                "host": host,
+                "title": "Look at the RabbitMQ cluster",
+                "module": "circonus.inside.mq_info",
+                "args": {"expect": "any", "expected_nodes": size},
+                "facts": {"RabbitMQ on %s" % host: "running_nodes"},
+            },
+        )
+    return list(looks.values())
 
 
 def operate_problem(situation: f.Situation, name: str, verb: str, hosts: list, params: dict) -> str | None:
@@ -534,6 +555,10 @@ def operate_outcome(verdict: dict, answers: list) -> dict:
     """
     facts, wrong = {}, []
     for step, answer in zip(verdict["steps"], answers, strict=False):
+        if step["module"] == "circonus.inside.mq_info":
+            if answer.get("problem"):
+                wrong.append("%s, as %s sees it" % (answer["problem"], step["host"]))
+            continue
         facts[step["host"]] = answer.get("msg") or ""
         if verdict["verb"] != "check":
             continue

@@ -409,6 +409,18 @@ class TestOperateOutcome:
         assert "circonus-bert on east-app2 is failed" in problem
         assert "circonus-bert on west-app2 runs in a passive datacenter" in problem
 
+    def test_a_check_of_mq_looks_at_each_cluster(self):
+        verdict = operate(*platform(), role="mq")
+        looks = [step for step in verdict["steps"] if step["module"] == "circonus.inside.mq_info"]
+        assert [(look["host"], look["args"]["expected_nodes"]) for look in looks] == [
+            ("east-app1", 2),
+            ("west-app1", 2),
+        ]
+        answers = [{"msg": "a", "units": []}] * 4 + [{"problem": ""}, {"problem": "RabbitMQ is partitioned"}]
+        outcome = operations.operate_outcome(verdict, answers)
+        assert "RabbitMQ is partitioned, as west-app1 sees it" in outcome["problem"]
+        assert set(outcome["facts"].values()) == {"a"}
+
     def test_what_is_kept_stopped_may_be_down(self):
         assert self.outcome(self.DOWN, self.DOWN, keep_stopped={"east-app2": ["bert"]})["problem"] is None
 
