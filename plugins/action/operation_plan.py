@@ -1,6 +1,6 @@
 # Copyright: circonus.inside contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Decide about a Hooper run or an ordered restart from what every host answered, and sum up its result."""
+"""Decide about the everyday procedures from what every host answered, and sum up their result."""
 
 from __future__ import annotations
 
@@ -56,8 +56,10 @@ class ActionModule(ActionBase):
             for name, entry in described.items()
         }
         probes, hostvars = {}, task_vars["hostvars"]
-        for site in sites.values():
-            for host in site["hosts"]:
+        # Brokers are in no site.json; they answer all the same when they are in the play.
+        known = [host for site in sites.values() for host in site["hosts"]]
+        for hosts in (known, [host for host in task_vars["ansible_play_hosts_all"] if host not in known]):
+            for host in hosts:
                 answer = hostvars[host].get("circonus_probe") if host in hostvars else None
                 probes[host] = dict(answer) if answer else {"reachable": False, "msg": "not in this play"}
         units = {name: catalogue.unit_names(name) for name in catalogue.names()}
@@ -84,11 +86,75 @@ class ActionModule(ActionBase):
         findings = site_model.validate({name: site["raw"] for name, site in situation.sites.items()})
         return {"verdict": operations.hooper_verdict(situation, order, run["parameters"], run, findings)}
 
-    def _decide_service_restart_dependents(self, task_vars, run, journal):
+    @staticmethod
+    def _chains():
         with open(CHAINS, encoding="utf-8") as handle:
-            chains = yaml.safe_load(handle)["service_dependants"]
+            return yaml.safe_load(handle)["service_dependants"]
+
+    def _nodes(self, task_vars):
+        """{host: {"roles", "site"}} of the hosts of this play, and the names of the passive sites."""
+        hostvars = task_vars["hostvars"]
+        nodes = {}
+        for host in task_vars["ansible_play_hosts_all"]:
+            node = hostvars[host].get("circonus_node") or {}
+            nodes[host] = {"roles": list(node.get("roles") or []), "site": node.get("site")}
+        described = self._templar.template(task_vars.get("circonus_sites")) or {}
+        return nodes, sorted(name for name, site in described.items() if site.get("active") is False)
+
+    @staticmethod
+    def _more(task_vars, role):
+        """What the inventory says about a role beyond the parameters of the run."""
+        hostvars = task_vars["hostvars"]
+        kept = {host: hostvars[host].get(role + "_keep_stopped") for host in task_vars["ansible_play_hosts_all"]}
+        return {
+            "keep_stopped": {host: list(ids) for host, ids in kept.items() if ids},
+            "release": str(task_vars.get(role + "_release") or task_vars.get("circonus_release") or ""),
+        }
+
+    def _decide_service_restart_dependents(self, task_vars, run, journal):
         situation = self._situation(task_vars)
-        return {"verdict": operations.restart_verdict(situation, catalogue.load(), chains, run["parameters"], run)}
+        return {
+            "verdict": operations.restart_verdict(
+                situation, catalogue.load(), self._chains(), run["parameters"], run
+            )
+        }
+
+    def _decide_service_operate(self, task_vars, run, journal):
+        nodes, standby = self._nodes(task_vars)
+        params = run["parameters"]
+        more = self._more(task_vars, params["service_operate_role"])
+        return {
+            "verdict": operations.operate_verdict(
+                self._situation(task_vars), catalogue.load(), nodes, standby, params, run, more
+            )
+        }
+
+    def _decide_service_restart(self, task_vars, run, journal):
+        nodes, standby = self._nodes(task_vars)
+        params = run["parameters"]
+        more = self._more(task_vars, params["service_restart_role"])
+        return {
+            "verdict": operations.role_restart_verdict(
+                self._situation(task_vars), catalogue.load(), self._chains(), nodes, standby, params, run, more
+            )
+        }
+
+    def _decide_site(self, task_vars, run, journal):
+        nodes, unused = self._nodes(task_vars)
+        with open(os.path.join(task_vars["playbook_dir"], "site.yml"), encoding="utf-8") as handle:
+            plays = yaml.safe_load(handle)
+        order = [role.split(".")[-1] for play in plays for role in play.get("roles") or []]
+        return {"verdict": operations.site_verdict(self._situation(task_vars), nodes, order, run["parameters"], run)}
+
+    def _sum_up_service_operate(self, task_vars, run, journal):
+        verdict = task_vars["circonus_plan"]["verdict"]
+        answers = [dict(answer) for answer in (task_vars.get("circonus_operated") or {}).get("results") or []]
+        outcome = operations.operate_outcome(verdict, answers)
+        journal.append("fact", key="answers", value=outcome["facts"])
+        if outcome["problem"]:
+            journal.append("stop", reason=outcome["problem"], result="failed")
+            return {"failed": True, "msg": outcome["problem"]}
+        return {"msg": "; ".join("%s: %s" % pair for pair in sorted(outcome["facts"].items()))}
 
     def _pending_hooper_run(self, task_vars, run, journal):
         return {"pending": operations.hooper_pending(self._answers(task_vars))}

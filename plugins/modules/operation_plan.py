@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 ---
 module: operation_plan
 version_added: 0.1.0
-short_description: Decide about a Hooper run or an ordered restart
+short_description: Decide about an everyday procedure
 description:
   - Looks at what every host answered and at the site files, and says whether the procedure may start, with the plan.
   - This is an action plugin; it runs on the controller.
@@ -20,11 +20,11 @@ options:
     description: Name of the procedure.
     type: str
     required: true
-    choices: [hooper_run, service_restart_dependents]
+    choices: [hooper_run, service_operate, service_restart, service_restart_dependents, site]
   phase:
     description:
-      - V(decide) before anything changes. For V(hooper_run) also V(pending) (which hosts want another run) and
-        V(sum_up) (after the last run).
+      - V(decide) before anything changes. For V(hooper_run) also V(pending) (which hosts want another run), for it and
+        V(service_operate) also V(sum_up) (after the last step).
     type: str
     required: true
     choices: [decide, pending, sum_up]

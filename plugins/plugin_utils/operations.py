@@ -1,6 +1,6 @@
 # Copyright: circonus.inside contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Decisions of the procedures that keep a platform running: Hooper runs and ordered restarts. Pure.
+"""Decisions of the procedures that keep a platform running: Hooper, restarts, one verb on a role. Pure.
 
 Shapes are those of ``plugin_utils/failover.py``: sites, probes, parameters and a verdict.
 
@@ -236,32 +236,10 @@ def restart_verdict(situation: f.Situation, catalogue: dict, chains: dict, param
     if lock["refusal"]:
         return f.refuse(lock["refusal"])
     edition = f.edition_of(situation.sites, params.get("circonus_edition"))
-    restarts, skipped, warnings = [], [], []
-    for link in chains[trigger][edition]:
-        entry = catalogue.get(link["role"])
-        for site in scope:
-            for host in f.local_machines(situation.sites, site, link["role"]):
-                if not f.reachable(situation.probes, host):
-                    return f.refuse(
-                        "%s does not answer (%s); %s on it is part of the chain. Bring it back, then start "
-                        "again." % (host, _why(situation.probes, host), link["role"])
-                    )
-                why = _leave_alone(situation, entry, link, host, site != active, warnings)
-                if why:
-                    skipped.append("%s on %s is left alone: %s." % (link["role"], host, why))
-                else:
-                    restarts.append(
-                        {
-                            "role": link["role"],
-                            "host": host,
-                            "only": link.get("only"),
-                            "service": {
-                                "name": entry["name"],
-                                "units": entry["units"],
-                                "logs": entry.get("logs") or [],
-                            },
-                        }
-                    )
+    linked = chain(situation, catalogue, chains[trigger][edition], scope, active)
+    if linked["refusal"]:
+        return f.refuse(linked["refusal"])
+    restarts, skipped, warnings = linked["restarts"], linked["skipped"], linked["warnings"]
     plan = [
         "Restart %s on %s and wait until it is up"
         % (" and ".join(item["only"]) if item["only"] else item["role"], item["host"])
@@ -288,6 +266,39 @@ def restart_verdict(situation: f.Situation, catalogue: dict, chains: dict, param
         reason="Restart %s of %s, one after another (edition %s)." % (_count(restarts, "dependant"), trigger, edition),
         done="%s of %s restarted; everything is up." % (_count(restarts, "dependant"), trigger),
     )
+
+
+def chain(situation: f.Situation, catalogue: dict, links: list, scope: list, active: str) -> dict:
+    """The services of a dependency chain, in order.
+
+    links: [{"role", "only" (optional)}]. scope: sites, in the order in which they are worked on. Returns {"restarts":
+    [{"role", "host", "only", "service"}], "skipped": sentences, "warnings": sentences, "refusal": sentence or None}.
+    """
+    result: dict = {"restarts": [], "skipped": [], "warnings": [], "refusal": None}
+    for link in links:
+        entry = catalogue.get(link["role"])
+        for site in scope:
+            for host in f.local_machines(situation.sites, site, link["role"]):
+                if not f.reachable(situation.probes, host):
+                    result["refusal"] = (
+                        "%s does not answer (%s); %s on it is part of the chain. Bring it back, then start "
+                        "again." % (host, _why(situation.probes, host), link["role"])
+                    )
+                    return result
+                why = _leave_alone(situation, entry, link, host, site != active, result["warnings"])
+                if why:
+                    result["skipped"].append("%s on %s is left alone: %s." % (link["role"], host, why))
+                else:
+                    result["restarts"].append(
+                        {"role": link["role"], "host": host, "only": link.get("only"), "service": _service(entry)}
+                    )
+    return result
+
+
+def _service(entry):
+    """What the module service_units needs of a catalogue entry."""
+    wanted = ("name", "units", "logs", "endpoints", "passive", "releases")
+    return {key: entry[key] for key in wanted if entry.get(key) is not None}
 
 
 def _count(items, word):
@@ -337,3 +348,391 @@ def _leave_alone(situation, entry, link, host, passive, warnings):
     if not running and not any(unit["enabled"] == "enabled" for unit in found):
         return "it is switched off on this host"
     return None
+
+
+# -- one verb on the hosts of a role ---------------------------------------------------------------------------------
+
+READ_VERBS = ("check", "status", "collect")
+#: May be restarted whenever somebody likes, its cache fills again (operation manual, "redis").
+FREE_TO_RESTART = ("redis",)
+#: Roles whose hosts form a cluster that must be whole again before the next host is stopped, and who takes care of it.
+CLUSTERED = {
+    "data_storage": "a node has to catch up with all others before the next one is stopped (operation manual, "
+    "\"Performing Cluster Restarts\"). Name one host by %s_limit, look at its replication latency, then the next",
+    "mq": "the RabbitMQ cluster has to be whole before the next node is stopped. Use service_restart.yml, which sees "
+    "to that, or name one host by %s_limit",
+}
+#: What a restart of the role mq means: the message queue for control messages; FQ loses data and is restarted only by
+#: name.
+RABBITMQ = ["epmd", "rabbitmq"]
+
+
+def role_hosts(situation: f.Situation, nodes: dict, standby: list, name: str) -> list:
+    """Hosts of a role: active site first, then as its site.json lists them.
+
+    nodes: {host: {"roles", "site"}} of the hosts of the play, brokers included. standby: names of passive sites.
+    """
+
+    def place(host):
+        site = nodes[host].get("site")
+        listed = f.machines(situation.sites[site]["raw"], name) if site in situation.sites else []
+        return (site in standby, str(site), listed.index(host) if host in listed else len(listed), host)
+
+    return sorted((host for host in nodes if name in (nodes[host].get("roles") or [])), key=place)
+
+
+def pick(hosts: list, nodes: dict, limit: list | None, parameter: str) -> tuple:
+    """(hosts that a limit of host and site names leaves, refusal)."""
+    if not limit:
+        return hosts, None
+    sites = sorted({str(nodes[host].get("site")) for host in hosts})
+    unknown = [word for word in limit if word not in hosts and word not in sites]
+    if unknown:
+        return [], "%s must name hosts of the role (%s) or sites (%s), found %s." % (
+            parameter,
+            ", ".join(hosts),
+            ", ".join(sites),
+            ", ".join(unknown),
+        )
+    return [host for host in hosts if host in limit or nodes[host].get("site") in limit], None
+
+
+def _known_units(entry, only, parameter):
+    known = [unit["id"] for unit in entry["units"]]
+    wrong = [unit for unit in only or [] if unit not in known]
+    if wrong:
+        return "%s must be of %s, found %s." % (parameter, ", ".join(known), ", ".join(wrong))
+    return None
+
+
+def _silent(situation, hosts):
+    host = next((host for host in hosts if not f.reachable(situation.probes, host)), None)
+    if host is None:
+        return None
+    why = _why(situation.probes, host)
+    return "%s does not answer (%s). Bring it back, or leave it out by a limit." % (host, why)
+
+
+def _primary_last(situation, name, hosts):
+    """Standbys before the primary: what depends on the database is restarted after the primary only."""
+    if name != "web_db":
+        return hosts
+    return sorted(hosts, key=lambda host: host in situation.primaries)
+
+
+def unit_arguments(entry: dict, host: str, node: dict, verb: str, more: dict) -> dict:
+    """Arguments of the module service_units for one host.
+
+    more: {"only", "timeout", "release", "standby": names of passive sites, "keep_stopped": {host: [ids]}}.
+    """
+    return {
+        "verb": "check" if verb in READ_VERBS else verb,
+        "service": _service(entry),
+        "only": list(more.get("only") or []),
+        "expect": "any",
+        "keep_stopped": list((more.get("keep_stopped") or {}).get(host) or []),
+        "timeout": more["timeout"],
+        "release": more.get("release") or "",
+        "host": host,
+        "standby": node.get("site") in more.get("standby", []),
+    }
+
+
+def operate_verdict(
+    situation: f.Situation, catalogue: dict, nodes: dict, standby: list, params: dict, run: dict, more: dict
+) -> dict:
+    """Decide about one verb on the hosts of a role.
+
+    The verdict has ``steps``: [{"host", "title", "module", "args", "facts"}] strictly in order, ``changes`` and
+    ``verb``.
+    """
+    name, verb = params["service_operate_role"], params["service_operate_verb"]
+    only = params.get("service_operate_only")
+    entry = catalogue.get(name)
+    if entry is None:
+        return f.refuse("service_operate_role must be one of %s, found %s." % (", ".join(sorted(catalogue)), name))
+    problem = _known_units(entry, only, "service_operate_only")
+    if problem:
+        return f.refuse(problem)
+    hosts, problem = pick(
+        role_hosts(situation, nodes, standby, name), nodes, params.get("service_operate_limit"), "service_operate_limit"
+    )
+    if problem:
+        return f.refuse(problem)
+    changes = verb not in READ_VERBS
+    base = {"verb": verb, "changes": changes, "steps": [], "lock_hosts": [], "lock_break": None, "warnings": []}
+    if not hosts:
+        return dict(
+            base,
+            result="nothing_to_do",
+            reason="%s is absent: no host of this inventory has the role." % name,
+            plan=[],
+        )
+    problem = operate_problem(situation, name, verb, hosts, params)
+    if problem:
+        return f.refuse(problem)
+    if changes:
+        lock = situation.lock(run, params.get("circonus_lock_break"))
+        if lock["refusal"]:
+            return f.refuse(lock["refusal"])
+        base["lock_hosts"] = _lock_hosts(situation, nodes)
+        base["lock_break"] = lock["break"] or params.get("circonus_lock_break")
+    hosts = _primary_last(situation, name, hosts) if verb in ("stop", "restart") else hosts
+    what = " and ".join(only) if only else name
+    more = dict(more, only=only, timeout=params["service_operate_timeout_s"], standby=standby)
+    for host in hosts:
+        args = unit_arguments(entry, host, nodes[host], verb, more)
+        step = {
+            "host": host,
+            "title": "%s %s" % (verb.capitalize(), what),
+            "module": "circonus.inside.service_units",
+            "args": args,
+            "facts": {},
+        }
+        if verb == "collect":
+            step["module"] = "circonus.inside.service_info"
+            step["args"] = {"service": entry, "release": args["release"], "host": host}
+            step["facts"] = {"%s on %s" % (key, host): key for key in ("units", "logs", "journal", "space")}
+        elif args["standby"] and entry.get("passive") == "stopped" and verb in ("start", "restart"):
+            base["warnings"].append("%s on %s is kept stopped, its datacenter is passive." % (name, host))
+        base["steps"].append(step)
+    if name == "mq" and verb == "check":
+        base["steps"] += _cluster_looks(situation, hosts, nodes)
+    gate = ", and go on only when it is up" if verb in ("start", "restart") else ""
+    return dict(
+        base,
+        result="proceed",
+        reason="%s %s on %s, one after another." % (verb.capitalize(), what, _count(hosts, "host")),
+        done="%s on %s: %s done." % (what, _count(hosts, "host"), verb),
+        plan=["%s %s on %s%s" % (verb.capitalize(), what, host, gate) for host in hosts],
+    )
+
+
+def _cluster_looks(situation, hosts, nodes):
+    """One look at the RabbitMQ cluster of each site; default credentials that work are a warning of the step."""
+    looks = {}
+    for host in hosts:
+        site = nodes[host].get("site")
+        size = len(f.local_machines(situation.sites, site, "mq")) if site in situation.sites else 0
+        looks.setdefault(
+            site,
+            {
+                "host": host,
+                "title": "Look at the RabbitMQ cluster",
+                "module": "circonus.inside.mq_info",
+                "args": {"expect": "any", "expected_nodes": size},
+                "facts": {"RabbitMQ on %s" % host: "running_nodes"},
+            },
+        )
+    return list(looks.values())
+
+
+def operate_problem(situation: f.Situation, name: str, verb: str, hosts: list, params: dict) -> str | None:
+    """Why a verb may not be carried out, or None."""
+    freely = verb == "restart" and name in FREE_TO_RESTART
+    if verb in ("stop", "restart") and not freely and params.get("circonus_confirm") != name:
+        return "circonus_confirm must name the role for a %s (%s), found %s. Nothing was changed." % (
+            verb,
+            name,
+            params.get("circonus_confirm") or "nothing",
+        )
+    if verb in ("stop", "restart") and len(hosts) > 1 and name in CLUSTERED:
+        touched = params.get("service_operate_only")
+        if name != "mq" or not touched or set(touched) & set(RABBITMQ):
+            return "A %s of %s on %s at once is refused: %s." % (
+                verb,
+                name,
+                _count(hosts, "host"),
+                CLUSTERED[name] % "service_operate",
+            )
+    return _silent(situation, hosts)
+
+
+def operate_outcome(verdict: dict, answers: list) -> dict:
+    """What the read verbs found: {"facts": {host: sentence}, "problem": sentence or None}.
+
+    answers: results of the steps, in their order.
+    """
+    facts, wrong = {}, []
+    for step, answer in zip(verdict["steps"], answers, strict=False):
+        if step["module"] == "circonus.inside.mq_info":
+            if answer.get("problem"):
+                wrong.append("%s, as %s sees it" % (answer["problem"], step["host"]))
+            continue
+        facts[step["host"]] = answer.get("msg") or ""
+        if verdict["verb"] != "check":
+            continue
+        args = step["args"]
+        kept_down = args["standby"] and args["service"].get("passive") == "stopped"
+        for unit in answer.get("units") or []:
+            running = unit["active"] not in ("inactive", "failed")
+            if kept_down and running:
+                wrong.append("%s on %s runs in a passive datacenter. Stop it" % (unit["unit"], step["host"]))
+            elif not kept_down and not unit["up"] and not _excused(args, unit):
+                wrong.append("%s on %s %s" % (unit["unit"], step["host"], unit["missing"]))
+    problem = None
+    if wrong:
+        problem = "%s. See its logs by the verb collect." % "; ".join(wrong)
+    return {"facts": facts, "problem": problem}
+
+
+def _excused(args, unit):
+    """A unit that may be down: kept so here, or only run where it is enabled."""
+    if unit["id"] in args["keep_stopped"]:
+        return True
+    described = next((item for item in args["service"]["units"] if item["id"] == unit["id"]), {})
+    return bool(described.get("enabled_only")) and unit["enabled"] not in ("enabled", "static")
+
+
+# -- a restart with its dependants -----------------------------------------------------------------------------------
+
+
+def role_restart_verdict(
+    situation: f.Situation,
+    catalogue: dict,
+    chains: dict,
+    nodes: dict,
+    standby: list,
+    params: dict,
+    run: dict,
+    more: dict,
+) -> dict:
+    """Decide about restarting a role host by host, and then what depends on it.
+
+    The verdict has ``steps`` as :func:`operate_verdict`, for RabbitMQ ``rolling``: [{"hosts", "nodes": size of the
+    cluster}] instead, and ``restarts``: the dependants as :func:`restart_verdict`.
+    """
+    name, only = params["service_restart_role"], params.get("service_restart_only")
+    entry = catalogue.get(name)
+    if entry is None:
+        return f.refuse("service_restart_role must be one of %s, found %s." % (", ".join(sorted(catalogue)), name))
+    problem = _known_units(entry, only, "service_restart_only")
+    if problem:
+        return f.refuse(problem)
+    everywhere = role_hosts(situation, nodes, standby, name)
+    hosts, problem = pick(everywhere, nodes, params.get("service_restart_limit"), "service_restart_limit")
+    if problem:
+        return f.refuse(problem)
+    if not hosts:
+        return dict(
+            f.refuse(""),
+            result="nothing_to_do",
+            reason="%s is absent: no host of this inventory has the role." % name,
+        )
+    if params.get("circonus_confirm") != name and name not in FREE_TO_RESTART:
+        return f.refuse(
+            "circonus_confirm must name the role that is restarted (%s), found %s. Nothing was changed."
+            % (name, params.get("circonus_confirm") or "nothing")
+        )
+    if name == "data_storage" and len(hosts) > 1:
+        return f.refuse(
+            "A restart of %s on %s at once is refused: %s."
+            % (name, _count(hosts, "host"), CLUSTERED[name] % "service_restart")
+        )
+    problem = _silent(situation, hosts)
+    if problem:
+        return f.refuse(problem)
+    lock = situation.lock(run, params.get("circonus_lock_break"))
+    if lock["refusal"]:
+        return f.refuse(lock["refusal"])
+    hosts = _primary_last(situation, name, hosts)
+    linked = _dependants_of(situation, catalogue, chains, name, nodes, hosts, params)
+    if linked["refusal"]:
+        return f.refuse(linked["refusal"])
+    more = dict(more, only=only, timeout=params["service_restart_timeout_s"], standby=standby)
+    rolling = []
+    if name == "mq" and (not only or set(only) & set(RABBITMQ)):
+        if only and set(only) - set(RABBITMQ):
+            return f.refuse(
+                "service_restart_only names RabbitMQ and %s, which are restarted in different ways. Start one run for "
+                "each." % " and ".join(sorted(set(only) - set(RABBITMQ)))
+            )
+        for site in dict.fromkeys(nodes[host].get("site") for host in hosts):
+            mine = [host for host in everywhere if nodes[host].get("site") == site]
+            size = max(len(mine), len(f.local_machines(situation.sites, site, "mq")))
+            rolling.append({"hosts": [host for host in hosts if host in mine], "nodes": size})
+        what = "RabbitMQ and its port mapper"
+        plan = [
+            "Restart %s on %s when the cluster is whole, and wait until it is whole again" % (what, host)
+            for host in hosts
+        ]
+    else:
+        what = " and ".join(only) if only else name
+        plan = ["Restart %s on %s and wait until it is up" % (what, host) for host in hosts]
+    plan += [
+        "Restart %s on %s and wait until it is up"
+        % (" and ".join(item["only"]) if item["only"] else item["role"], item["host"])
+        for item in linked["restarts"]
+    ]
+    return {
+        "result": "proceed",
+        "reason": "Restart %s on %s, then %s of it."
+        % (what, _count(hosts, "host"), _count(linked["restarts"], "dependant")),
+        "done": "%s restarted on %s, and %s of it; everything is up."
+        % (what, _count(hosts, "host"), _count(linked["restarts"], "dependant")),
+        "plan": plan + linked["skipped"],
+        "warnings": linked["warnings"],
+        "steps": []
+        if rolling
+        else [
+            {
+                "host": host,
+                "title": "Restart %s" % what,
+                "module": "circonus.inside.service_units",
+                "args": unit_arguments(entry, host, nodes[host], "restart", more),
+                "facts": {},
+            }
+            for host in hosts
+        ],
+        "rolling": rolling,
+        "restarts": linked["restarts"],
+        "lock_hosts": _lock_hosts(situation, nodes),
+        "lock_break": lock["break"] or params.get("circonus_lock_break"),
+    }
+
+
+def _dependants_of(situation, catalogue, chains, name, nodes, hosts, params):
+    """The chain of a role; none for a role without one, and none for a standby, as clients use the primary database."""
+    nothing = {"restarts": [], "skipped": [], "warnings": [], "refusal": None}
+    if name not in chains or not params["service_restart_dependents"]:
+        return nothing
+    if name == "web_db" and not set(hosts) & set(situation.primaries):
+        return dict(nothing, skipped=["No dependant is restarted: no primary database is among the hosts."])
+    active, refusal = active_site(situation)
+    if refusal:
+        return dict(nothing, refusal=refusal)
+    scope = [active] + sorted(site for site in situation.sites if site != active)
+    if name == "mq":
+        scope = [site for site in scope if site in {nodes[host].get("site") for host in hosts}]
+    edition = f.edition_of(situation.sites, params.get("circonus_edition"))
+    return chain(situation, catalogue, chains[name][edition], scope, active)
+
+
+# -- all roles -------------------------------------------------------------------------------------------------------
+
+
+def site_verdict(situation: f.Situation, nodes: dict, order: list, params: dict, run: dict) -> dict:
+    """Decide about converging all roles on the hosts of the play. order: roles as the playbook has them."""
+    hosts = sorted(nodes)
+    if not hosts:
+        return f.refuse("Expected hosts in the inventory, found none. Check the inventory and --limit.")
+    problem = _silent(situation, hosts)
+    if problem:
+        return f.refuse(problem)
+    lock = situation.lock(run, params.get("circonus_lock_break"))
+    if lock["refusal"]:
+        return f.refuse(lock["refusal"])
+    plan = []
+    for name in order:
+        mine = [host for host in hosts if name in (nodes[host].get("roles") or [])]
+        if mine:
+            plan.append("Converge %s on %s" % (name, ", ".join(mine)))
+    return {
+        "result": "proceed",
+        "reason": "Converge %s of %s." % (_count(plan, "role"), _count(hosts, "host")),
+        "done": "%s of %s converged." % (_count(plan, "role"), _count(hosts, "host")),
+        "plan": plan,
+        "warnings": [],
+        "lock_hosts": _lock_hosts(situation, hosts),
+        "lock_break": lock["break"] or params.get("circonus_lock_break"),
+    }

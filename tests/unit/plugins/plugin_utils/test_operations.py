@@ -285,3 +285,241 @@ class TestRestartVerdict:
         probes["east-app2"] = {"reachable": False, "msg": "timed out"}
         verdict = decide_restart(sites, probes)
         assert verdict["result"] == "refused" and "east-app2 does not answer" in verdict["reason"]
+
+
+def nodes_of(sites):
+    """Hosts of a play over everything, with a broker."""
+    nodes = {
+        host: {"roles": failover.roles_of(sites, host), "site": name}
+        for name, site in sites.items()
+        for host in site["hosts"]
+    }
+    nodes["broker1"] = {"roles": ["broker"], "site": "east"}
+    return nodes
+
+
+def operate(sites, probes, role="notification", verb="check", more=None, **parameters):
+    params = {
+        "service_operate_role": role,
+        "service_operate_verb": verb,
+        "service_operate_only": [],
+        "service_operate_limit": [],
+        "service_operate_timeout_s": 60,
+        **parameters,
+    }
+    probes.setdefault("broker1", {"reachable": True})
+    entries = dict(catalogue.load(), redis={"name": "redis", "units": [{"id": "redis", "candidates": ["x"]}]})
+    return operations.operate_verdict(
+        situation(sites, probes), entries, nodes_of(sites), ["west"], params, RUN, more or {}
+    )
+
+
+class TestOperateVerdict:
+    def test_active_site_first_and_no_lock_to_look(self):
+        verdict = operate(*platform())
+        assert [step["host"] for step in verdict["steps"]] == ["east-app2", "west-app2"]
+        assert [step["args"]["standby"] for step in verdict["steps"]] == [False, True]
+        assert verdict["changes"] is False and verdict["lock_hosts"] == []
+
+    def test_a_start_takes_the_lock_and_warns_of_the_passive_site(self):
+        verdict = operate(*platform(), verb="start")
+        assert verdict["changes"] and verdict["lock_hosts"] == ["east-app1", "east-app3", "west-app1", "west-app3"]
+        assert verdict["warnings"] == ["notification on west-app2 is kept stopped, its datacenter is passive."]
+
+    @pytest.mark.parametrize("verb", ["stop", "restart"])
+    @pytest.mark.parametrize("confirm", [None, "mq"])
+    def test_a_disruption_wants_the_name_of_the_role(self, verb, confirm):
+        verdict = operate(*platform(), verb=verb, circonus_confirm=confirm)
+        assert verdict["result"] == "refused" and "circonus_confirm must name the role" in verdict["reason"]
+        assert operate(*platform(), verb=verb, circonus_confirm="notification")["result"] == "proceed"
+
+    def test_redis_is_restarted_freely_and_stopped_with_a_word(self):
+        sites, probes = platform()
+        sites["east"]["raw"]["svclist"]["redis"] = {"_machlist": ["east-app2"]}
+        assert operate(sites, probes, "redis", "restart")["result"] == "proceed"
+        assert operate(sites, probes, "redis", "stop")["result"] == "refused"
+
+    def test_a_role_that_nobody_has_is_absent_and_no_failure(self):
+        verdict = operate(*platform(), role="redis", verb="restart")
+        assert verdict["result"] == "nothing_to_do" and "redis is absent" in verdict["reason"]
+
+    @pytest.mark.parametrize(
+        "parameters, words",
+        [
+            ({"role": "nonsense"}, "service_operate_role must be one of"),
+            ({"service_operate_only": ["beam"]}, "service_operate_only must be of bert"),
+            ({"service_operate_limit": ["south"]}, "found south"),
+            ({"service_operate_limit": ["east-app1"]}, "found east-app1"),
+        ],
+    )
+    def test_refuses_what_does_not_exist(self, parameters, words):
+        verdict = operate(*platform(), **parameters)
+        assert verdict["result"] == "refused" and words in verdict["reason"]
+
+    def test_a_limit_of_hosts_and_sites(self):
+        assert [s["host"] for s in operate(*platform(), service_operate_limit=["west"])["steps"]] == ["west-app2"]
+        assert [s["host"] for s in operate(*platform(), service_operate_limit=["east-app2"])["steps"]] == ["east-app2"]
+
+    def test_a_silent_host_stops_it_unless_left_out(self):
+        sites, probes = platform()
+        probes["west-app2"] = {"reachable": False, "msg": "timed out"}
+        assert "west-app2 does not answer (timed out)" in operate(sites, probes)["reason"]
+        assert operate(sites, probes, service_operate_limit=["east"])["result"] == "proceed"
+
+    def test_a_cluster_is_not_taken_down_node_by_node(self):
+        verdict = operate(*platform(), role="mq", verb="restart", circonus_confirm="mq")
+        assert verdict["result"] == "refused" and "service_restart.yml" in verdict["reason"]
+        for parameters in ({"service_operate_limit": ["east-app1"]}, {"service_operate_only": ["fq"]}):
+            assert operate(*platform(), role="mq", verb="restart", circonus_confirm="mq", **parameters)["plan"]
+
+    def test_a_held_lock_stops_a_change_only(self):
+        sites, probes = platform()
+        probes["east-app1"]["lock"] = {"state": "held", "run_id": "r9", "procedure": "x", "controller": "a/b/1/2"}
+        assert operate(sites, probes)["result"] == "proceed"
+        assert "Another procedure" in operate(sites, probes, verb="start")["reason"]
+
+    def test_standby_databases_before_the_primary(self):
+        verdict = operate(*platform(), role="web_db", verb="restart", circonus_confirm="web_db")
+        assert [step["host"] for step in verdict["steps"]][-1] == "east-app1"
+
+    def test_what_the_inventory_says(self):
+        more = {"keep_stopped": {"east-app2": ["bert"]}, "release": "2019-11-04"}
+        args = operate(*platform(), more=more)["steps"][0]["args"]
+        assert args["keep_stopped"] == ["bert"] and args["release"] == "2019-11-04" and args["host"] == "east-app2"
+
+    def test_collect_puts_the_evidence_into_the_report(self):
+        step = operate(*platform(), verb="collect")["steps"][0]
+        assert step["module"] == "circonus.inside.service_info" and step["facts"]["logs on east-app2"] == "logs"
+
+
+class TestOperateOutcome:
+    UNIT = {"id": "bert", "unit": "circonus-bert", "active": "active", "enabled": "enabled", "up": True, "missing": ""}
+    DOWN = dict(UNIT, active="failed", up=False, missing="is failed (failed), expected active")
+
+    def outcome(self, here, there, **more):
+        verdict = operate(*platform(), more=more)
+        return operations.operate_outcome(verdict, [{"msg": "a", "units": [here]}, {"msg": "b", "units": [there]}])
+
+    def test_all_as_it_should_be(self):
+        outcome = self.outcome(self.UNIT, self.DOWN)
+        assert outcome == {"facts": {"east-app2": "a", "west-app2": "b"}, "problem": None}
+
+    def test_names_everything(self):
+        problem = self.outcome(self.DOWN, self.UNIT)["problem"]
+        assert "circonus-bert on east-app2 is failed" in problem
+        assert "circonus-bert on west-app2 runs in a passive datacenter" in problem
+
+    def test_a_check_of_mq_looks_at_each_cluster(self):
+        verdict = operate(*platform(), role="mq")
+        looks = [step for step in verdict["steps"] if step["module"] == "circonus.inside.mq_info"]
+        assert [(look["host"], look["args"]["expected_nodes"]) for look in looks] == [
+            ("east-app1", 2),
+            ("west-app1", 2),
+        ]
+        answers = [{"msg": "a", "units": []}] * 4 + [{"problem": ""}, {"problem": "RabbitMQ is partitioned"}]
+        outcome = operations.operate_outcome(verdict, answers)
+        assert "RabbitMQ is partitioned, as west-app1 sees it" in outcome["problem"]
+        assert set(outcome["facts"].values()) == {"a"}
+
+    def test_what_is_kept_stopped_may_be_down(self):
+        assert self.outcome(self.DOWN, self.DOWN, keep_stopped={"east-app2": ["bert"]})["problem"] is None
+
+
+def role_restart(sites, probes, role="mq", **parameters):
+    params = {
+        "service_restart_role": role,
+        "service_restart_only": [],
+        "service_restart_limit": [],
+        "service_restart_dependents": True,
+        "service_restart_timeout_s": 60,
+        "circonus_edition": "2019",
+        "circonus_confirm": role,
+        **parameters,
+    }
+    return operations.role_restart_verdict(
+        situation(sites, probes), catalogue.load(), CHAINS, nodes_of(sites), ["west"], params, RUN, {}
+    )
+
+
+class TestRoleRestartVerdict:
+    def test_rabbitmq_rolls_per_cluster_and_its_dependants_follow(self):
+        verdict = role_restart(*platform())
+        assert verdict["rolling"] == [
+            {"hosts": ["east-app1", "east-app2"], "nodes": 2},
+            {"hosts": ["west-app1", "west-app2"], "nodes": 2},
+        ]
+        assert verdict["steps"] == []
+        assert [item["role"] for item in verdict["restarts"] if item["host"].startswith("east")] == [
+            "stratcon",
+            "fault_detection",
+            "notification",
+            "web_frontend",
+            "api",
+        ]
+
+    def test_one_node_still_belongs_to_its_cluster(self):
+        verdict = role_restart(*platform(), service_restart_limit=["west-app2"])
+        assert verdict["rolling"] == [{"hosts": ["west-app2"], "nodes": 2}]
+        assert {item["host"].split("-")[0] for item in verdict["restarts"]} == {"west"}
+
+    def test_fq_only_by_name_and_not_together(self):
+        verdict = role_restart(*platform(), service_restart_only=["fq"])
+        assert verdict["rolling"] == [] and verdict["steps"][0]["args"]["only"] == ["fq"]
+        assert "different ways" in role_restart(*platform(), service_restart_only=["fq", "epmd"])["reason"]
+
+    def test_the_chain_follows_the_primary_database_only(self):
+        verdict = role_restart(*platform(), role="web_db")
+        assert [step["host"] for step in verdict["steps"]][-1] == "east-app1" and verdict["restarts"]
+        verdict = role_restart(*platform(), role="web_db", service_restart_limit=["west"])
+        assert verdict["restarts"] == [] and "no primary database is among the hosts" in verdict["plan"][-1]
+
+    def test_without_dependants(self):
+        assert role_restart(*platform(), service_restart_dependents=False)["restarts"] == []
+        assert role_restart(*platform(), role="hub")["restarts"] == []
+
+    def test_a_dependant_without_an_answer_stops_it_before_anything(self):
+        sites, probes = platform()
+        probes["east-app3"] = {"reachable": False, "msg": "timed out"}
+        verdict = role_restart(sites, probes)
+        assert verdict["result"] == "refused" and "stratcon on it is part of the chain" in verdict["reason"]
+
+    @pytest.mark.parametrize(
+        "parameters, words",
+        [
+            ({"circonus_confirm": None}, "circonus_confirm must name the role"),
+            ({"role": "nonsense"}, "service_restart_role must be one of"),
+            ({"service_restart_only": ["beam"]}, "service_restart_only must be of epmd"),
+            ({"service_restart_limit": ["south"]}, "service_restart_limit must name"),
+        ],
+    )
+    def test_refuses(self, parameters, words):
+        verdict = role_restart(*platform(), **parameters)
+        assert verdict["result"] == "refused" and words in verdict["reason"]
+
+    def test_later_edition_has_no_dependants_of_mq(self):
+        assert role_restart(*platform(), circonus_edition="later")["restarts"] == []
+
+
+class TestSiteVerdict:
+    def verdict(self, sites, probes, nodes=None):
+        probes.setdefault("broker1", {"reachable": True})
+        nodes = nodes_of(sites) if nodes is None else nodes
+        return operations.site_verdict(situation(sites, probes), nodes, ["web_db", "redis", "broker"], {}, RUN)
+
+    def test_a_line_for_each_role_that_somebody_has(self):
+        verdict = self.verdict(*platform())
+        assert verdict["plan"] == [
+            "Converge web_db on east-app1, east-app3, west-app1, west-app3",
+            "Converge broker on broker1",
+        ]
+        assert verdict["lock_hosts"] == ["east-app1", "east-app3", "west-app1", "west-app3"]
+
+    def test_a_limited_run_still_locks_the_platform(self):
+        nodes = {"east-app2": {"roles": ["mq"], "site": "east"}}
+        assert self.verdict(*platform(), nodes=nodes)["lock_hosts"] == ["east-app1"]
+
+    def test_refusals(self):
+        sites, probes = platform()
+        assert self.verdict(sites, probes, {})["result"] == "refused"
+        probes["west-store1"] = {"reachable": False, "msg": "timed out"}
+        assert "west-store1 does not answer (timed out)" in self.verdict(sites, probes)["reason"]
