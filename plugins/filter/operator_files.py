@@ -28,5 +28,6 @@ class FilterModule:
         return {
             "file_lines": _spoken(operator_files.lines),
             "caql_broker_conf": _spoken(operator_files.caql_broker_conf),
+            "licenses_conf": _spoken(operator_files.licenses_conf),
             "retention_rule": _spoken(operator_files.retention_rule),
         }

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from xml.etree import ElementTree
 from xml.sax.saxutils import escape, quoteattr
 
 from ansible_collections.circonus.inside.plugins.module_utils.errors import BadInput
@@ -21,19 +22,31 @@ SHARED = ("/home", "/mnt", "/srv", "/tmp", "/var/tmp")
 
 
 def lines(settings: dict, separator: str) -> list:
-    """Lines of a file with one setting a line, for ``service_files``: [{"key", "line"}] in the order of ``settings``.
+    """Lines of a file with one setting a line, in the order of ``settings``.
 
-    ``key`` is how the line starts (name and separator). A setting without a value (null or empty) has an empty line:
-    what stands in the file is taken away. Raises BadInput for a name that cannot stand in such a file.
+    Raises BadInput for a name or a value that cannot stand in such a file.
     """
-    found = []
     for name, value in (settings or {}).items():
-        text = "" if value is None else str(value)
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", str(name)) or "\n" in text:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", str(name)) or value in (None, "") or "\n" in str(value):
             raise BadInput("Expected a name and a value of one line, found %r. Correct the setting." % str(name))
-        key = "%s%s" % (name, separator)
-        found.append({"key": key, "line": key + text if text else ""})
-    return found
+    return ["%s%s%s" % (name, separator, value) for name, value in (settings or {}).items()]
+
+
+def licenses_conf(text: str) -> str:
+    """Text of ``licenses.conf`` with the licences of ``text`` (XML) in it; '' for none.
+
+    Source: on-premises documentation, later edition: "license XML goes between the licenses tags". Raises BadInput for
+    text that is not XML.
+    """
+    text = (text or "").strip()
+    if not text:
+        return ""
+    document = text if text.startswith("<licenses") else "<licenses>\n%s\n</licenses>" % text
+    try:
+        ElementTree.fromstring(document)
+    except ElementTree.ParseError as exc:
+        raise BadInput("Expected licences in XML, found text with %s. Correct data_storage_licenses." % exc) from exc
+    return document + "\n"
 
 
 def caql_broker_conf(config: dict) -> str:

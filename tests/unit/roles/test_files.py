@@ -17,7 +17,7 @@ ROLES = catalogue.names()
 COMMON = ["timeout_s", "expect", "keep_stopped", "release", "hooper"]
 RUN = 6
 FILE_KEYS = {
-    "path", "content", "lines", "section", "state", "owner", "group", "mode", "create", "restart", "secret",
+    "path", "content", "lines", "state", "owner", "group", "mode", "when", "restart",
 }
 
 
@@ -120,23 +120,24 @@ class TestSpecs:
 class TestOperatorFiles:
     @pytest.mark.parametrize("role", ROLES)
     def test_items_have_the_form_that_the_engine_reads(self, role):
-        for item in read(role, "vars/main.yml").get("__%s_files" % role, []):
+        for item in read(role, "vars/main.yml").get(role + "_files", []):
             assert set(item) <= FILE_KEYS and item["path"].startswith("/")
-            assert ("content" in item) != ("lines" in item)
+            given = [key for key in ("content", "lines") if key in item]
+            assert len(given) == (0 if item.get("state") == "absent" else 1)
             units = {unit["id"] for unit in catalogue.load()[role]["units"]}
             assert set(item.get("restart", [])) <= units
 
     def test_roles_that_own_files(self):
-        found = {role: [item["path"] for item in read(role, "vars/main.yml").get("__%s_files" % role, [])]
+        found = {role: sorted({item["path"] for item in read(role, "vars/main.yml").get(role + "_files", [])})
                  for role in ROLES}
         assert found.items() >= {
-            "api": ["/www/etc/logging.conf", "/opt/circonus/etc/goapi.env"],
-            "broker": ["/opt/noit/prod/etc/noit.local.env", "/opt/noit/prod/bin/jezebel"],
+            "api": ["/opt/circonus/etc/goapi.env", "/www/etc/logging.conf"],
+            "broker": ["/opt/noit/prod/bin/jezebel", "/opt/noit/prod/etc/noit.local.env"],
             "caql_broker": ["/opt/noit/prod/etc/circonus-caql-broker.conf", "/opt/noit/prod/etc/circonus-logs.conf"],
             "data_storage": ["/opt/circonus/etc/licenses.conf"],
             "hub": ["/www/etc/logging.conf"],
             "long_tail_storage": ["/etc/tmpfiles.d/circonus-inside-long-tail.conf"],
-            "web_frontend": ["/www/etc/logging.conf", "/opt/circonus/etc/goapi.env"],
+            "web_frontend": ["/opt/circonus/etc/goapi.env", "/www/etc/logging.conf"],
             **dict.fromkeys(("ca", "fault_detection", "mq", "notification", "redis", "search", "stratcon"), []),
         }.items()
 

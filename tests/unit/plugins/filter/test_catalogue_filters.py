@@ -40,11 +40,16 @@ class TestRoleProblems:
 class TestOperatorFiles:
     @pytest.mark.parametrize(
         ("name", "args"),
-        [("file_lines", ({"a b": 1}, "=")), ("caql_broker_conf", ({"mq": {}},)), ("retention_rule", ("/etc", 3))],
+        [
+            ("file_lines", ({"a b": 1}, "=")),
+            ("licenses_conf", ("<a>",)),
+            ("caql_broker_conf", ({"mq": {}},)),
+            ("retention_rule", ("/etc", 3)),
+        ],
     )
     def test_an_error_is_one_line(self, name, args):
         with pytest.raises(AnsibleFilterError, match="^Expected [^\n]*$"):
             FILTERS[name](*args)
 
     def test_values_pass_through(self):
-        assert FILTERS["file_lines"]({"a": 1}, "=") == [{"key": "a=", "line": "a=1"}]
+        assert FILTERS["file_lines"]({"a": 1}, "=") == ["a=1"]

@@ -20,20 +20,32 @@ CONFIG = {
 
 class TestLines:
     def test_a_line_for_every_setting(self):
-        assert operator_files.lines({"USER": 43191, "GROUP": "43191"}, "=") == [
-            {"key": "USER=", "line": "USER=43191"}, {"key": "GROUP=", "line": "GROUP=43191"}]
-
-    @pytest.mark.parametrize("value", ["", None])
-    def test_nothing_takes_the_line_away(self, value):
-        assert operator_files.lines({"psgi": value}, " ") == [{"key": "psgi ", "line": ""}]
+        assert operator_files.lines({"USER": 43191, "GROUP": "43191"}, "=") == ["USER=43191", "GROUP=43191"]
+        assert operator_files.lines({"psgi": "FATAL"}, " ") == ["psgi FATAL"]
 
     def test_no_settings_no_lines(self):
         assert operator_files.lines({}, "=") == [] and operator_files.lines(None, "=") == []
 
-    @pytest.mark.parametrize("settings", [{"A B": 1}, {"A=": 1}, {"A": "1\nB=2"}, {"": 1}])
+    @pytest.mark.parametrize("settings", [{"A B": 1}, {"A=": 1}, {"A": "1\nB=2"}, {"": 1}, {"A": ""}, {"A": None}])
     def test_refuses_what_would_break_the_file(self, settings):
         with pytest.raises(BadInput, match="Expected a name and a value of one line"):
             operator_files.lines(settings, "=")
+
+
+class TestLicensesConf:
+    def test_puts_licences_between_the_tags(self):
+        text = operator_files.licenses_conf("<license id='1'/>\n<license id='2'/>")
+        assert [child.get("id") for child in ElementTree.fromstring(text)] == ["1", "2"]
+
+    def test_keeps_tags_that_are_there(self):
+        assert operator_files.licenses_conf("<licenses><license/></licenses>") == "<licenses><license/></licenses>\n"
+
+    def test_nothing_set_nothing_written(self):
+        assert operator_files.licenses_conf(" ") == ""
+
+    def test_refuses_what_is_no_xml(self):
+        with pytest.raises(BadInput, match="Expected licences in XML, found text with .*data_storage_licenses"):
+            operator_files.licenses_conf("<license>")
 
 
 class TestCaqlBrokerConf:
