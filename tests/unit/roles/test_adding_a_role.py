@@ -29,6 +29,14 @@ def blocks():
     return dict(BLOCK.findall(PAGE.read_text(encoding="utf-8")))
 
 
+def with_line(site, line):
+    """A playbook with a line more: after the last one for a role, else at the end."""
+    lines = site.splitlines()
+    roles = [number for number, text in enumerate(lines) if "roles: [circonus.inside." in text]
+    at = roles[-1] + 1 if roles else len(lines)
+    return "\n".join([*lines[:at], line.rstrip("\n"), *lines[at:]]) + "\n"
+
+
 @pytest.fixture(scope="module")
 def collection(tmp_path_factory):
     """A copy of the collection with the role of the page in it."""
@@ -40,8 +48,7 @@ def collection(tmp_path_factory):
         target = root / path
         target.parent.mkdir(parents=True, exist_ok=True)
         if path == "playbooks/site.yml":
-            site = target.read_text(encoding="utf-8") if target.exists() else "---\n"
-            text = site.rstrip("\n") + "\n\n" + text
+            text = with_line(target.read_text(encoding="utf-8") if target.exists() else "---\n", text)
         target.write_text(text, encoding="utf-8")
     return root
 

@@ -18,6 +18,7 @@ COMMON = ["timeout_s", "expect", "keep_stopped", "release", "hooper"]
 RUN = 6
 FILE_KEYS = {
     "path", "content", "lines", "state", "owner", "group", "mode", "when", "restart",
+    "create",
 }
 
 

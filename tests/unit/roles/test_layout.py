@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import pathlib
+
 import pytest
+import yaml
 
 from ansible_collections.circonus.inside.plugins.plugin_utils import catalogue, site_data
 
@@ -37,6 +40,17 @@ class TestOrder:
 
     def test_begins_with_the_stages_of_hooper(self):
         assert tuple(catalogue.run_order()[: len(site_data.STAGES)]) == site_data.STAGES
+
+    def test_the_playbook_of_all_roles_keeps_it(self):
+        path = pathlib.Path(catalogue.ROLES).parent / "playbooks/site.yml"
+        if not path.exists():
+            pytest.skip("no playbook for all roles yet")
+        plays = yaml.safe_load(path.read_text(encoding="utf-8"))
+        named = [role if isinstance(role, str) else role["role"] for play in plays for role in play.get("roles", [])]
+        order = [role[len("circonus.inside.") :] for role in named]
+        assert sorted(order) == sorted(ENTRIES)
+        for role in order:
+            assert set(ENTRIES[role]["requires"]) <= set(order[: order.index(role)])
 
     @pytest.mark.parametrize("trigger", ["web_db", "mq"])
     @pytest.mark.parametrize("edition", ["2019", "later"])
