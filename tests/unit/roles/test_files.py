@@ -94,7 +94,7 @@ class TestSpecs:
     def test_defaults_are_equal(self, role):
         defaults = read(role, "defaults/main.yml")
         for name, entry in read(role, "meta/argument_specs.yml")["argument_specs"].items():
-            for option, spec in entry["options"].items():
+            for option, spec in entry.get("options", {}).items():
                 if option not in defaults:
                     # Of one entry point only: what operate does, and what entry points of a single role ask for.
                     assert name != "main" and (name != "operate" or option in (role + "_verb", role + "_only")), option
