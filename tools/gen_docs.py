@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Write what follows from playbooks/*.meta.yml: parameter tables, the index of procedures, AWX job templates.
+"""Write what follows from data: parameter tables, the index of procedures, AWX job templates, pages of the roles.
 
   .venv/bin/python tools/gen_docs.py            write
   .venv/bin/python tools/gen_docs.py --check    write nothing; exit 1 and name the files that are stale
 
 Files: docs/procedures/<name>.md (only the part between the markers; a missing page gets a skeleton),
-docs/procedures/README.md, awx/job_templates.yml.
+docs/procedures/README.md, awx/job_templates.yml, from playbooks/*.meta.yml; roles/<role>/README.md from its argument
+specs and its catalogue entry; docs/developer/roles.md from all entries.
 Exit code: 0 up to date or written, 1 stale files or a mistake in a meta file, 2 wrong use.
 """
 
@@ -165,7 +166,7 @@ def code(value):
         value = "true" if value else "false"
     elif isinstance(value, (list, dict)):
         value = yaml.safe_dump(value, default_flow_style=True, width=1000).strip()
-    return "`%s`" % str(value).replace("|", "\\|")
+    return "`%s`" % (str(value).replace("|", "\\|") or '""')
 
 
 def parameter_table(parameters):
@@ -343,11 +344,224 @@ def job_templates(metas):
     return "---\n# Written by tools/gen_docs.py from playbooks/*.meta.yml. Use: docs/procedures/README.md\n" + text
 
 
+# Roles
+
+
+def table(columns, rows):
+    """Markdown table without the columns that have no value in any row; [] without rows."""
+    keep = [number for number in range(len(columns)) if any(row[number] for row in rows)]
+    if not rows:
+        return []
+    lines = ["| %s |" % " | ".join(columns[number] for number in keep), "|%s" % ("---|" * len(keep))]
+    return lines + ["| %s |" % " | ".join(row[number] for number in keep) for row in rows] + [""]
+
+
+def codes(values):
+    """Values as code, separated by commas."""
+    return ", ".join(code(value) for value in values)
+
+
+def when(item):
+    """Remarks on an item that tables share: releases, source, note."""
+    found = []
+    if item.get("from"):
+        found.append("from release %s" % item["from"])
+    if item.get("until"):
+        found.append("until release %s" % item["until"])
+    if item.get("source") == "later":
+        found.append("later edition of the manual")
+    elif item.get("source"):
+        found.append({"public": "public source code", "2019": "edition 2019 only"}[item["source"]])
+    if item.get("note"):
+        found.append(item["note"])
+    return found
+
+
+def remarks(*parts):
+    """Cell with the remarks that are not empty."""
+    return cell("; ".join(part for part in parts if part))
+
+
+def unit_rows(entry):
+    """Rows for the units and processes of a catalogue entry."""
+    rows = []
+    for unit in entry["units"]:
+        life = unit.get("life", {})
+        log = life.get("log")
+        rows.append([
+            "`%s`" % unit["id"],
+            " or ".join(code(name) for name in unit["candidates"] + unit.get("patterns", [])),
+            ", ".join(map(str, unit.get("ports", []))),
+            remarks(
+                "page %s" % life["endpoint"] if life.get("endpoint") else "",
+                "%s times %s in %s" % (log.get("count", 1), code(log["pattern"]), code(log["file"])) if log else "",
+                "within %s s" % life["seconds"] if life.get("seconds") else "",
+            ),
+            codes(unit.get("logs", [])),
+            remarks(
+                "program %s" % unit["process"] if unit.get("process") else "",
+                "parent and child of the same program" if unit.get("watchdog") else "",
+                "must be there" if unit.get("required") else "",
+                "only where enabled" if unit.get("enabled_only") else "",
+                "instead of %s" % unit["alternative_to"] if unit.get("alternative_to") else "",
+                "OmniOS: %s" % code(unit["omnios"]) if unit.get("omnios") else "",
+                *when(unit),
+            ),
+        ])
+    for process in entry.get("processes", []):
+        pair = "parent and child of the same program" if process.get("watchdog") else ""
+        rows.append(["`%s`" % process["id"], "process, found by %s" % code(process["match"]),
+                     str(process.get("port", "")), "", "", remarks(pair, *when(process))])
+    return rows
+
+
+def tls(value):
+    """Whether TLS is spoken, in a word."""
+    return {True: "yes", False: "no"}.get(value, "")
+
+
+def connection_rows(entry):
+    """Rows for the connections of a catalogue entry."""
+    rows = []
+    for way, end in (("out", "to"), ("in", "from")):
+        for link in entry["connections"][way]:
+            port = "any" if link["port"] is None else str(link["port"])
+            peer = link[end]
+            rest = {key: value for key, value in link.items() if key != end}
+            rows.append(["%s %s" % (end, peer), port, rest["proto"],
+                         remarks(", ".join(rest.get("hosts", [])), *when(rest))])
+    return rows
+
+
+def dependants(role, edition, root):
+    """What is restarted after ``role``, in words; None when it stands in no chain."""
+    with open(root / "roles/service/vars/main.yml", encoding="utf-8") as handle:
+        chains = yaml.safe_load(handle)["service_dependants"]
+    if role not in chains:
+        return None
+    steps = ["%s%s" % (link["role"], " (%s)" % ", ".join(link["only"]) if link.get("only") else "")
+             for link in chains[role][edition]]
+    return ", then ".join(steps) or "nothing"
+
+
+def catalogue_part(role, entry, root):
+    """The part of a role's page that follows from its catalogue entry."""
+    lines = ["## What is known of it", "", sentence(entry["purpose"]), ""]
+    facts = ["Needs: %s." % (", ".join(entry["requires"]) or "no other role")]
+    if entry.get("user"):
+        facts.append("Account: %s." % code(entry["user"]))
+    if entry.get("passive"):
+        facts.append("In a standby site: %s." % entry["passive"])
+    if when(entry.get("releases", {})):
+        facts.append("There %s." % " and ".join(when(entry["releases"])))
+    sizing = entry.get("sizing", {})
+    size = ["%s %s" % (sizing[key], word) for key, word in (("cpu_cores", "cores"), ("ram_gb", "GB of memory"),
+                                                            ("disk_gb", "GB of disk")) if sizing.get(key)]
+    if sizing.get("bare_metal"):
+        size.append("on bare metal")
+    if size:
+        facts.append("Size: %s (later edition of the manual)." % ", ".join(size))
+    lines += ["- " + fact for fact in facts]
+    for edition in ("2019", "later"):
+        chain = dependants(role, edition, root)
+        if chain:
+            lines.append("- Restarted after it, edition %s: %s." % (edition, chain))
+    lines.append("")
+
+    parts = [("Units, in start order", table(
+        ["Id", "Unit", "Listens on", "Sign of life", "Logs", "Remarks"], unit_rows(entry)))]
+    parts.append(("Ports", table(["Port", "Unit", "Clients", "Address", "TLS", "Remarks"], [
+        ["%s/%s" % (port["port"], port["proto"]), "`%s`" % port["unit"] if port["unit"] else "",
+         ", ".join(port["clients"]), port["bind"], tls(port.get("tls")),
+         remarks("may be closed" if port.get("optional") else "",
+                 "held for the role by Hooper" if port.get("reserved") else "", *when(port))]
+        for port in entry["ports"]])))
+    parts.append(("Pages", table(["Page", "Address", "Unit", "Answers", "Must hold", "Content", "Remarks"], [
+        ["`%s`" % page["id"],
+         "`http%s://%s:%d%s`" % ("s" if page["tls"] else "", "localhost" if page["bind"] == "local" else "<host>",
+                                 page["port"], page["path"]),
+         "`%s`" % page["unit"], ", ".join(map(str, page["status"])), codes(page["sections"]), cell(page["returns"]),
+         remarks(*when(page))]
+        for page in entry["endpoints"]])))
+    parts.append(("Calls", table(["Call", "Port", "Result", "Remarks"], [
+        [code("%s %s" % (call["method"], call["path"])), str(call["port"]), cell(call["returns"]),
+         remarks("TLS" if call.get("tls") else "", "with a client certificate" if call.get("certificate") else "",
+                 *when(call))]
+        for call in entry.get("calls", [])])))
+    parts.append(("Consoles", table(["Console", "Port", "Unit", "Address", "Commands", "Remarks"], [
+        ["`%s`" % console["id"], str(console["port"]), "`%s`" % console["unit"], console["bind"],
+         codes(console["commands"]), remarks(*when(console))]
+        for console in entry.get("consoles", [])])))
+    files = [[kind, codes(paths)] for kind, paths in entry["paths"].items() if paths]
+    files += [[kind, codes(entry[key])] for kind, key in (
+        ("needs room", "space"), ("logs", "logs"), ("log directories", "log_directories"),
+        ("trouble in logs", "log_errors")) if entry.get(key)]
+    if entry.get("log_rotation"):
+        files.append(["log rotation", cell(entry["log_rotation"])])
+    parts.append(("Files", table(["Kind", "Files"], files)))
+    pki = entry["pki"]
+    parts.append(("Certificates", table(["Kind", "Value"], [
+        [cell(key.replace("_", " ")), codes(value if isinstance(value, list) else [value])]
+        for key, value in pki.items() if value and key not in ("from", "until")]
+        + [["releases", remark] for remark in when({key: pki.get(key) for key in ("from", "until")})])))
+    parts.append(("Jobs", table(["Job", "When", "Account", "Program", "Purpose", "Remarks"], [
+        ["`%s`" % job["id"], code(job["schedule"]) if job["schedule"] else "", job["user"] or "",
+         code(job["script"]) if job["script"] else "", cell(job["purpose"]), remarks(*when(job))]
+        for job in entry.get("cron", [])])))
+    parts.append(("Queries", table(["Query", "SQL", "Purpose"], [
+        ["`%s`" % query["id"], code(query["query"]), cell(query["purpose"])] for query in entry.get("sql", [])])))
+    parts.append(("Commands", table(["System", "Command", "Purpose", "Remarks"], [
+        [command["os"], code(command["run"]), cell(command["purpose"]), remarks(*when(command))]
+        for command in entry.get("commands", [])])))
+    parts.append(("Not on one host with", table(["Role", "Port", "Basis", "Remarks"], [
+        [conflict["role"], str(conflict["port"]), conflict["basis"], remarks(*when(conflict))]
+        for conflict in entry.get("conflicts", [])])))
+    parts.append(("Connections", table(["Peer", "Port", "Protocol", "Remarks"],
+                                       connection_rows(entry) if entry.get("connections") else [])))
+    parts.append(("Also known", table(["Subject", "Fact"], [
+        [cell(key), cell(value)] for key, value in entry.get("facts", {}).items()])))
+    parts.append(("Releases", table(["Release", "Change"], [
+        [release, cell(change)] for release, change in entry.get("history", {}).items()])))
+    for title, rows in parts:
+        if rows:
+            lines += ["### " + title, "", *rows]
+    if entry.get("notes"):
+        lines += ["### To remember", ""]
+        lines += [textwrap.fill(cell(note), 118, initial_indent="- ", subsequent_indent="  ")
+                  for note in entry["notes"]] + [""]
+    lines.append("This part is written by `tools/gen_docs.py` from `vars/main.yml`.")
+    return lines
+
+
+def overview(entries):
+    """docs/developer/roles.md: all roles in one table."""
+    common_parameters()
+    from ansible_collections.circonus.inside.plugins.plugin_utils import catalogue
+
+    lines = [
+        "# Roles in run order", "",
+        "A role stands after what it needs. Written by `tools/gen_docs.py` from the catalogue entries.", "",
+    ]
+    rows = [
+        ["[%s](../../roles/%s/README.md)" % (role, role), str(catalogue.stage(role)), cell(entries[role]["purpose"]),
+         codes(name for unit in entries[role]["units"] for name in unit["candidates"]),
+         ", ".join("%s/%s" % (port["port"], port["proto"]) for port in entries[role]["ports"]
+                   if not port.get("optional")),
+         ", ".join(entries[role]["requires"])]
+        for role in catalogue.run_order(entries)
+    ]
+    lines += table(["Role", "Stage of Hooper", "Purpose", "Units", "Ports", "Needs"], rows)
+    clashes = catalogue.port_clashes(list(entries), entries)
+    lines += ["## Roles that cannot share a host", ""]
+    lines += table(["Roles", "Port"], [[", ".join(clash["roles"]), "%(port)s/%(proto)s" % clash] for clash in clashes])
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
 # Files
 
 
-def role_page(directory):
-    """README.md of a role, from its meta data and argument specs."""
+def role_page(directory, root=ROOT):
+    """README.md of a role, from its meta data, argument specs and catalogue entry."""
     with open(os.path.join(directory, "meta", "main.yml"), encoding="utf-8") as handle:
         info = yaml.safe_load(handle)["galaxy_info"]
     with open(os.path.join(directory, "meta", "argument_specs.yml"), encoding="utf-8") as handle:
@@ -361,13 +575,37 @@ def role_page(directory):
                   for paragraph in text] + [""]
         if entry.get("options"):
             lines += ["| Variable | Type | Default | Meaning |", "|---|---|---|---|"]
-            for option, spec in entry["options"].items():
+            for option, spec in flat_options(entry["options"]):
                 default = "**required**" if spec.get("required") else code(spec["default"]) if "default" in spec else ""
                 meaning = spec.get("description") or ""
                 meaning = " ".join(meaning) if isinstance(meaning, list) else meaning
                 lines.append("| `%s` | %s | %s | %s |" % (option, spec.get("type", "str"), default, cell(meaning)))
             lines.append("")
+    role = os.path.basename(directory)
+    entry = read_entries(pathlib.Path(directory).parent).get(role)
+    if entry:
+        lines += catalogue_part(role, entry, root)
     return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def flat_options(options, prefix=""):
+    """[(name, spec)] of options and their suboptions, the latter as parent.name."""
+    for name, spec in options.items():
+        yield prefix + name, spec
+        yield from flat_options(spec.get("options") or {}, prefix + name + ".")
+
+
+def read_entries(roles):
+    """{role: catalogue entry} of a directory with roles; raises Mistake for entries of another form."""
+    common_parameters()
+    from ansible_collections.circonus.inside.plugins.plugin_utils import catalogue
+
+    entries = catalogue.load(str(roles))
+    wrong = [problem for entry in entries.values() for problem in catalogue.problems(entry, list(entries))]
+    wrong += catalogue.order_problems(entries) if not wrong else []
+    if wrong:
+        raise Mistake("\n".join(wrong))
+    return entries
 
 
 def outputs(root):
@@ -380,7 +618,10 @@ def outputs(root):
     files[root / "docs/procedures/README.md"] = index(metas)
     files[root / "awx/job_templates.yml"] = job_templates(metas)
     for specs in sorted((root / "roles").glob("*/meta/argument_specs.yml")):
-        files[specs.parents[1] / "README.md"] = role_page(str(specs.parents[1]))
+        files[specs.parents[1] / "README.md"] = role_page(str(specs.parents[1]), root)
+    entries = read_entries(root / "roles") if (root / "roles").is_dir() else {}
+    if entries:
+        files[root / "docs/developer/roles.md"] = overview(entries)
     return files
 
 

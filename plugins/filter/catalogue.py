@@ -3,6 +3,8 @@
 """What the roles of the collection say about their components."""
 from __future__ import annotations
 
+from ansible.errors import AnsibleFilterError
+from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
 from ansible_collections.circonus.inside.plugins.plugin_utils import catalogue
 
 
@@ -16,9 +18,27 @@ def role_service(role: str) -> dict:
     return catalogue.load()[role]
 
 
+def role_entries(roles, release=None, host=None) -> list:
+    """Effective catalogue entries of a host's roles."""
+    try:
+        return catalogue.for_roles(roles, release, host)
+    except InsideError as exc:
+        raise AnsibleFilterError(str(exc)) from exc
+
+
+def role_problems(entry) -> list:
+    """What is wrong with the form of a catalogue entry."""
+    return catalogue.problems(entry)
+
+
 class FilterModule:
     """Jinja filters of the collection."""
 
     def filters(self):
         """Name to function."""
-        return {"role_units": role_units, "role_service": role_service}
+        return {
+            "role_units": role_units,
+            "role_service": role_service,
+            "role_entries": role_entries,
+            "role_problems": role_problems,
+        }

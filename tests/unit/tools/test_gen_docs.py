@@ -168,3 +168,82 @@ class TestFolded:
         lines = gen_docs.folded(command).split(" \\\n")
         assert len(lines) > 1 and all(line.startswith("  -e ") for line in lines[1:])
         assert " ".join(line.strip() for line in lines) == command
+
+
+ENTRY = """
+thing_service:
+  name: thing
+  purpose: Does a | thing.
+  user: null
+  requires: []
+  units:
+    - id: one
+      candidates: [thing-new, thing-old]
+      ports: [81]
+      watchdog: true
+      until: '2020-01-06'
+      life: {log: {file: /var/log/thing.log, pattern: ready, count: 2}, seconds: 60}
+  ports:
+    - {port: 81, proto: tcp, unit: one, bind: local, clients: [operators], tls: true, source: later}
+  endpoints: []
+  paths: {}
+  logs: []
+  pki: {}
+  connections: {out: [], in: [{from: outside, port: 81, proto: tcp}]}
+"""
+SPECS = """
+argument_specs:
+  main:
+    short_description: Converge thing
+    options:
+      thing_map:
+        type: dict
+        default: {}
+        description: Map.
+        options:
+          name: {type: str, required: true, description: Name.}
+      thing_text: {type: str, default: "", description: Text.}
+"""
+
+
+@pytest.fixture
+def role(tree):
+    for name, text in (("vars/main", ENTRY), ("meta/argument_specs", SPECS),
+                       ("meta/main", "galaxy_info: {description: A thing}")):
+        path = tree / "roles/thing" / (name + ".yml")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (tree / "roles/service/vars").mkdir(parents=True)
+    (tree / "roles/service/vars/main.yml").write_text(
+        "service_dependants: {thing: {'2019': [{role: mq, only: [fq]}, {role: api}], later: []}}")
+    return tree / "roles/thing"
+
+
+class TestRoles:
+    def test_page_shows_the_catalogue_entry(self, gen_docs, tree, role):
+        assert gen_docs.main([], root=tree) == 0
+        text = (role / "README.md").read_text()
+        assert "| `one` | `thing-new` or `thing-old` | 81 |" in text
+        assert "| 2 times `ready` in `/var/log/thing.log`; within 60 s |" in text
+        assert "parent and child of the same program; until release 2020-01-06 |" in text
+        assert "| 81/tcp | `one` | operators | local | yes | later edition of the manual |" in text
+        assert "| from outside | 81 | tcp |" in text and "### Pages" not in text
+        assert "- Restarted after it, edition 2019: mq (fq), then api." in text
+        assert "- Restarted after it, edition later: nothing." in text
+
+    def test_page_shows_options_of_options_and_empty_texts(self, gen_docs, tree, role):
+        assert gen_docs.main([], root=tree) == 0
+        text = (role / "README.md").read_text()
+        assert "| `thing_map.name` | str | **required** | Name. |" in text
+        assert '| `thing_text` | str | `""` | Text. |' in text
+
+    def test_overview_lists_the_role(self, gen_docs, tree, role):
+        assert gen_docs.main([], root=tree) == 0
+        text = (tree / "docs/developer/roles.md").read_text()
+        assert "| [thing](../../roles/thing/README.md) | 6 | Does a \\| thing. |" in text
+        assert "| `thing-new`, `thing-old` | 81/tcp |" in text
+
+    def test_an_entry_of_another_form_is_named(self, gen_docs, tree, role, capsys):
+        (role / "vars/main.yml").write_text(ENTRY + "  colour: red\n")
+        assert gen_docs.main([], root=tree) == 1
+        assert "thing: the entry: unknown key colour" in capsys.readouterr().err
