@@ -15,7 +15,10 @@ from ansible_collections.circonus.inside.plugins.plugin_utils import catalogue, 
 # Ansible imports an action before it forks a worker for each host: what is read here is read once, not once per host.
 catalogue.load()
 #: Keys of a catalogue entry that mean nothing to the host; they need not travel.
-_AT_HOME = frozenset(("purpose", "sizing", "connections", "sql", "conflicts", "dashboards", "log_rotation", "requires"))
+_AT_HOME = frozenset(
+    ("purpose", "sizing", "connections", "sql", "conflicts", "log_rotation", "requires", "commands", "facts", "history")
+    + ("notes", "calls", "consoles")
+)
 
 
 class ActionModule(ActionBase):

@@ -53,42 +53,14 @@ def release_of(answers: dict) -> str | None:
 # -- catalogue entries of a host ------------------------------------------------------------------------------------
 
 
-def _in_release(item, release):
-    """Whether an item with ``from`` and ``until`` exists in a release (text YYYY-MM-DD; None: everything does)."""
-    if not release or not isinstance(item, dict):
-        return True
-    since, until = item.get("from"), item.get("until")
-    return (not since or str(since) <= str(release)) and (not until or str(release) < str(until))
-
-
-def _placed(value, host):
-    if isinstance(value, dict):
-        return {key: _placed(item, host) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_placed(item, host) for item in value]
-    return value.replace("<host>", host) if isinstance(value, str) and host else value
-
-
 def role_entries(roles, release=None, host=None) -> list:
     """Effective catalogue entries of the roles of a host: release gates applied, ``<host>`` replaced.
 
     A role that is not in the catalogue is left out; one that the release does not have is ``absent``: nothing of it is
     a fault when missing.
     """
-    known, out = catalogue.load(), []
-    for role in roles:
-        entry = known.get(role)
-        if entry is None:
-            continue
-        effective = {
-            key: [item for item in value if _in_release(item, release)] if isinstance(value, list) else value
-            for key, value in entry.items()
-        }
-        if not _in_release(effective.get("pki"), release):
-            effective["pki"] = {}
-        effective["absent"] = not _in_release(entry.get("releases") or {}, release)
-        out.append(_placed(effective, host))
-    return out
+    known = catalogue.names()
+    return catalogue.for_roles([role for role in roles if role in known], release, host)
 
 
 def kept_stopped(sites: dict, site: str | None, host: str, entries: list) -> list:
