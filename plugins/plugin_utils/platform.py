@@ -14,8 +14,6 @@ Rules about one host are in platform_host, rules about several in platform_cross
 
 from __future__ import annotations
 
-import functools
-
 from ansible_collections.circonus.inside.plugins.plugin_utils import catalogue, failover, platform_cross, platform_host
 from ansible_collections.circonus.inside.plugins.plugin_utils import findings as f
 from ansible_collections.circonus.inside.plugins.plugin_utils.site_model import layout, normalise
@@ -87,6 +85,7 @@ class Platform:
     def __init__(self, sites, nodes, answers, entries, params=None):
         self.sites, self.nodes, self.answers, self.entries = sites, nodes, answers, entries
         self.limits = limits(params or {})
+        self._stopped = {}
         self.hooper = [host for site in sites.values() for host in site["hosts"]]
         self.active = [name for name, site in sites.items() if site["active"]]
         kind = layout({name: normalise(site["raw"]) for name, site in sites.items()})
@@ -112,10 +111,12 @@ class Platform:
         """Hosts that have a role, in one site or everywhere."""
         return [h for h, n in self.nodes.items() if role in n["roles"] and (site is None or n["site"] == site)]
 
-    @functools.cache  # noqa: B019 (one platform per run)
     def stopped(self, host):
         """Roles kept stopped on a host."""
-        return kept_stopped(self.sites, self.site_of(host), host, self.entries.get(host) or [])
+        if host not in self._stopped:
+            entries = self.entries.get(host) or []
+            self._stopped[host] = kept_stopped(self.sites, self.site_of(host), host, entries)
+        return self._stopped[host]
 
     def fence(self, host):
         """The fence that a failover left on a database host, {} without one."""

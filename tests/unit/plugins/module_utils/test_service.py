@@ -227,7 +227,7 @@ def one(entry, verb, active="inactive", **options):
 class TestSignsOfLife:
     def test_a_start_waits_for_the_page(self):
         answers = [{"status": None, "error": "refused"}, {"status": 503, "error": ""}, {"status": 200, "error": ""}]
-        result, _ = one(
+        result, _unused = one(
             mq(life={"endpoint": "page"}), "start", timeout=5, endpoint_reader=lambda *unused: answers.pop(0)
         )
         assert answers == [] and result["state"] == "up"
