@@ -140,3 +140,19 @@ class TestStart:
     def test_reads_node_and_configuration_from_the_command_line(self):
         found = snowthd.options(["-D", "-d", "-c", "/x.conf", "-i", IDS[0]])
         assert found == {"conf": "/x.conf", "identity": IDS[0]}
+
+
+class TestSweep:
+    def ask(self, node, method, headers=()):
+        return node.respond(net.Request(method, "/sweep_delete", dict(headers), b""))
+
+    def test_is_gone_from_later_releases(self, cluster, monkeypatch):
+        assert self.ask(cluster.node(0, monkeypatch), "GET")[0] == 404
+
+    def test_of_the_2019_edition_answers_as_documented(self, cluster, monkeypatch):
+        path = cluster.place / "snowth.conf"
+        path.write_text(path.read_text().replace("</snowth>", "<sweep_delete/></snowth>"))
+        node = cluster.node(0, monkeypatch)
+        assert json.loads(self.ask(node, "GET")[1])["nnt"] == {"running": "false"}
+        assert self.ask(node, "DELETE")[0] == 400
+        assert self.ask(node, "DELETE", [("x-snowth-delete-time", "1496275200")])[:2] == (200, "[]")

@@ -39,10 +39,17 @@ class Ernie(Faultd):
     uses_database = True
 
     def serve(self):
-        Daemon.serve(self)
+        net.http_listener(self.port, self.respond)
         stem = os.path.join(ERNIE_SSL, "ernie")
         tls = net.server_tls(stem + ".crt", stem + ".key", os.path.join(ERNIE_SSL, "ca.crt"))
         net.http_listener(ERNIE_PORT, lambda _request: (404, "", "text/plain"), tls=tls)
+
+    def respond(self, request):
+        if request.path == "/composite/queue":
+            return 200, "[]\n", "application/json"  # no composite check is in progress
+        if request.path != "/resmon":
+            return 404, "not found\n", "text/plain"
+        return 200, json.dumps(self.resmon(), indent=1) + "\n", "application/json"
 
     def resmon(self):
         found = super().resmon()

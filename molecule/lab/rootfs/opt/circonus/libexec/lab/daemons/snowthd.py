@@ -101,7 +101,9 @@ class Snowth:
         self.lock_store()
         try:
             with open(self.conf, encoding="utf-8") as handle:
-                self.active = re.search(r'active="([0-9a-f]{64})"', handle.read()).group(1)
+                text = handle.read()
+            self.active = re.search(r'active="([0-9a-f]{64})"', text).group(1)
+            self.sweeps = "<sweep_delete/>" in text
             with open(os.path.join(self.topologies, self.active), encoding="utf-8") as handle:
                 self.copies, self.nodes = read_topology(handle.read())
         except (OSError, AttributeError, ValueError, ElementTree.ParseError) as exc:
@@ -199,6 +201,8 @@ class Snowth:
             return 200, json.dumps(self.rows()), kind
         if path == "/gossip/xml":
             return 200, gossip_xml(self.rows()), "text/xml"
+        if path == "/sweep_delete" and self.sweeps:
+            return sweep(request)
         if path == "/topology/json/" + self.active:
             nodes = [dict(node, n=self.copies, side=node["side"] or "both") for node in self.nodes]
             return 200, json.dumps(nodes), kind
@@ -260,6 +264,19 @@ class Snowth:
                 "replication": delays,
             }
         )
+
+
+def sweep(request):
+    """Delete sweep of releases before 2021-06-28; with nothing stored it is done at once."""
+    if request.method == "GET":
+        return (
+            200,
+            json.dumps({kind: {"running": "false"} for kind in ("nnt", "text", "histogram")}),
+            "application/json",
+        )
+    if request.method == "DELETE" and request.headers.get("x-snowth-delete-time", "").isdigit():
+        return 200, "[]", "application/json"
+    return 400, json.dumps({"error": "X-Snowth-Delete-Time is required"}), "application/json"
 
 
 def topology_xml(copies, nodes):

@@ -72,21 +72,22 @@ def data_storage(run, site, facts, name):
             f"{ETC}/topology.conf",
             f'<topology path="{ETC}/snowth-topo" active="{active}" next="" redo="/snowth/redo/{{node}}"/>\n',
         )
-    changed = settings(run)
+    changed = settings(run, facts)
     run.once(f"{ETC}/licenses.conf", "<licenses>\n</licenses>\n")
     run.link("/opt/circonus/sbin/snowthd", "/opt/circonus/libexec/lab/bin/snowthd")
     run.unit_file(SNOWTH)
     run.later([SNOWTH], restart=changed)
 
 
-def settings(run):
+def settings(run, facts):
     """snowth.conf holds the selector of topology.conf, which an activated topology would change."""
     try:
         with open(f"{ETC}/topology.conf", encoding="utf-8") as handle:
             selector = handle.read()
     except FileNotFoundError:  # why-run of a first run
         selector = ""
-    text = f"<!-- Written by Hooper (lab stand-in); edits are lost -->\n<snowth>\n  {selector}</snowth>\n"
+    sweep = "  <sweep_delete/>\n" if facts["edition"] == "2019" else ""  # gone since 2021-06-28
+    text = f"<!-- Written by Hooper (lab stand-in); edits are lost -->\n<snowth>\n  {selector}{sweep}</snowth>\n"
     return run.file(f"{ETC}/snowth.conf", text)
 
 
