@@ -7,7 +7,7 @@ import shutil
 import tarfile
 
 import pytest
-from daemons import jlog
+from daemons import jlog, jlogctl
 
 from .conftest import FIXTURES
 
@@ -116,3 +116,37 @@ class TestReader:
         assert jlog.checkpoint_name("stratcon") == "cp.7374726174636f6e"
         shutil.rmtree(recorded)
         assert jlog.subscriber_of("cp.7e6261636b7570") == "~backup"
+
+
+class TestJlogctl:
+    def run(self, capsys, *arguments):
+        code = jlogctl.main(list(arguments))
+        found = capsys.readouterr()
+        return code, found.out.splitlines(), found.err
+
+    def test_shows_subscribers_as_documented(self, recorded, capsys):
+        code, lines, _error = self.run(capsys, "-s", recorded)
+        assert code == 0 and lines[0] == recorded
+        assert "\t                        stratcon @ 00000002:0000005c" in lines
+        assert "\t                         ~backup @ 00000000:00000000" in lines
+
+    def test_a_short_checkpoint_is_not_shown(self, recorded, capsys):
+        with open(os.path.join(recorded, "cp.7374726174636f6e"), "wb") as handle:
+            handle.write(b"\0\0\0\0")
+        assert "stratcon" not in "".join(self.run(capsys, "-s", recorded)[1])
+
+    def test_lists_segments_and_indexes(self, recorded, capsys):
+        lines = self.run(capsys, "-l", "-i", recorded)[1]
+        assert lines[3:5] == [
+            "\t00000001 [    65664 bytes] 1 pending readers",
+            "\t\tidx: 304 messages (00000130), closed",
+        ]
+        assert lines[-1] == "\t\tidx: 173 messages (000000ad), open"
+
+    def test_a_journal_that_cannot_be_opened_is_said_with_status_0(self, recorded, capsys):
+        os.unlink(os.path.join(recorded, "metastore"))
+        code, lines, error = self.run(capsys, "-s", recorded)
+        assert (code, lines) == (0, []) and error.startswith(f"Failed to open jlog at '{recorded}'\n")
+
+    def test_usage_is_255(self, capsys):
+        assert self.run(capsys, "-a", "x")[0] == 255

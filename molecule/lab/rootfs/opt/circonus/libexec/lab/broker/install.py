@@ -44,6 +44,7 @@ def files(run):
     run.directory(f"{HOME}/log", 0o750, ACCOUNT)
     run.once(ENVIRONMENT, f"USER={NUMBER}\nGROUP={NUMBER}\n")
     run.link(f"{HOME}/sbin/noitd", f"{BIN}/noitd")
+    run.link("/opt/circonus/bin/jlogctl", f"{BIN}/jlogctl")
     with open(f"{BIN}/jezebel", encoding="utf-8") as handle:
         run.once(f"{HOME}/bin/jezebel", handle.read(), 0o755)  # a copy: the operator may set its LOGFILE
 
