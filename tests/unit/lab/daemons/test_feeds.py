@@ -155,6 +155,13 @@ class TestFeeds:
         eventually(lambda: states["durable/storage"].status == "disconnected")
 
 
+class TestTransientName:
+    def test_avoids_what_a_kill_left_behind(self, broker):
+        with open(os.path.join(broker.noitd.feed, jlog.checkpoint_name("~1")), "wb") as handle:
+            handle.write(b"\0" * 8)
+        assert broker.noitd.transient_name() == "~2"
+
+
 class TestRest:
     def test_brokers_are_set_and_deleted(self, broker, stratcon, tmp_path):
         stratcon.respond(net.Request("PUT", "/noits/set/" + broker.remote, {}, b""))

@@ -167,8 +167,7 @@ class Noitd:
     def stream_journal(self, stream, peer, cn, transient):
         """A subscriber: batches (count, then header and message each), and its checkpoint after every batch."""
         with self.lock:
-            self.serial += 1
-            name = "~%d" % self.serial if transient else cn
+            name = self.transient_name() if transient else cn
             shown = "~" if transient else cn
             known = self.feeds.setdefault(shown, [0, 0.0, time.time()])
             known[0] += 1
@@ -193,6 +192,14 @@ class Noitd:
                 known[0] -= 1
             if transient and os.path.exists(reader.file):
                 os.unlink(reader.file)
+
+    def transient_name(self):
+        """A name that no feed has had: checkpoints of transient feeds survive a kill."""
+        while True:
+            self.serial += 1
+            name = "~%d" % self.serial
+            if not os.path.exists(os.path.join(self.feed, jlog.checkpoint_name(name))):
+                return name
 
     def respond(self, request):
         path = request.path
