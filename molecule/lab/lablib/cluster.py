@@ -15,6 +15,8 @@ DATA_BAG = "/opt/circonus/var/chef-solo/data_bags/service_map"
 HOOPER = "/opt/circonus/bin/run-hooper"
 HOOPER_PASSES = 4
 BOOT_DEADLINE = 120
+INSTALL_BROKER = "/opt/circonus/libexec/lab/bin/install-broker"
+HUB_SCRIPTS = ("/www/bin/noit/noit_activation.pl", "/www/bin/noit/stratcon_sync.pl")
 WAIT_FOR_BOOT = """
 until state=$(systemctl is-system-running --wait 2>/dev/null) || [ "$state" = degraded ]; do sleep 0.1; done
 systemctl list-units --failed --plain --no-legend | cut -d' ' -f1
@@ -166,7 +168,7 @@ class Lab:
     def claim(self, inventory, wanted, image_name):
         """Choose networks and make them before another lab chooses."""
         net = layout.choose_net(self.project)
-        layout.copy_inventory(inventory, self.project, net)
+        layout.copy_inventory(inventory, self.project, net, wanted["edition"])
         self.state = dict(wanted, net=net, image=image_name, ready=False)
         hosts = layout.read_inventory(self.project.inventory)
         self.plan = Plan(net, hosts)
@@ -196,7 +198,7 @@ class Lab:
 
     def renew_inventory(self):
         """Make the working copy again as it was at the beginning."""
-        layout.copy_inventory(self.state["inventory_source"], self.project, self.plan.net)
+        layout.copy_inventory(self.state["inventory_source"], self.project, self.plan.net, self.state["edition"])
         layout.write_lab_variables(self.project, self.plan, self.state["clients"], self.state["edition"])
 
     def create(self, tell=True):
@@ -306,7 +308,7 @@ class Lab:
             "--label",
             "circonus-lab.host=" + name,
             "--cap-add",
-            "NET_ADMIN,NET_RAW",
+            "NET_ADMIN,NET_RAW,SYS_PTRACE",
             "--no-hosts",
             "--dns",
             "none",
@@ -352,8 +354,9 @@ class Lab:
             self.distribute()
             self.converge()
             self.attach_client_address()
-            if guard:
-                self.install_guard()
+            # Brokers are not Hooper's: the lab installs them, while Ansible installs the guard elsewhere.
+            steps = [self.install_brokers] + ([self.install_guard] if guard else [])
+            podman.parallel(lambda step: step(), steps)
         self.state["ready"] = True
         self.project.save(self.state)
 
@@ -441,6 +444,35 @@ class Lab:
         write(self.project.path("log", "hooper-%s.log" % host.name), output)
         lines = [line.strip() for line in output.splitlines() if any(w in line for w in ("FATAL", "WARNING", "NOTICE"))]
         return host, code, lines[0] if lines else ""
+
+    @property
+    def brokers(self):
+        return [host for host in self.hosts if not host.is_platform]
+
+    def install_brokers(self):
+        """Install noitd on every broker and let the platform know it, as the hub's jobs of every minute would."""
+        brokers = self.brokers
+        files = self.site_files()
+        if not brokers or "ca" not in files[self.active_site()].get("svclist", {}):
+            return
+        began = time.monotonic()
+
+        def install(host):
+            asked = {"name": host.name, "address": host.address, "site": files[self.active_site()]}
+            done = self.execute(host.name, INSTALL_BROKER, stdin=json.dumps(asked), check=False, timeout=120)
+            if done.returncode != 0:
+                said = (done.stdout + done.stderr).strip().splitlines() or ["nothing said"]
+                raise LabError("broker %s: %s" % (host.name, said[-1]))
+
+        podman.parallel(install, brokers)
+        active = self.active_site()
+        hubs = sorted((host for host in self.platform if "hub" in host.roles), key=lambda host: host.site != active)
+        for script in HUB_SCRIPTS:
+            for host in hubs:
+                done = self.execute(host.name, script, check=False, timeout=60)
+                if done.returncode != 0:
+                    self.say("%s on %s: %s" % (script, host.name, (done.stderr.strip() or "failed").splitlines()[-1]))
+        self.say("%d broker(s) installed in %.1f s" % (len(brokers), time.monotonic() - began))
 
     def install_guard(self):
         """Install the product's guard of the database hosts; Hooper does not know it."""

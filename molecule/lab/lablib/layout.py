@@ -226,8 +226,11 @@ def used_subnets():
     return used
 
 
-def copy_inventory(source, project, net):
-    """Make the working copy of an inventory, its addresses moved to the lab's own networks."""
+def copy_inventory(source, project, net, edition="later"):
+    """Make the working copy of an inventory, its addresses moved to the lab's own networks.
+
+    An inventory may hold `edition-<edition>.json`: {file name: what that edition's lab has besides}.
+    """
     if not os.path.isdir(source):
         raise LabError("inventory directory %s does not exist" % source)
     inventory_file(source)
@@ -236,18 +239,44 @@ def copy_inventory(source, project, net):
     def moved(match):
         return "%s.%d." % (first, third + int(match.group(1)))
 
+    additions = read_additions(os.path.join(source, "edition-%s.json" % edition))
     shutil.rmtree(project.inventory, ignore_errors=True)
     for directory, names, files in os.walk(source):
         names[:] = [name for name in names if not name.startswith(".") and name != "__pycache__"]
         for name in files:
+            if directory == source and name.startswith("edition-"):
+                continue
             path = os.path.join(directory, name)
             with open(path, encoding="utf-8") as stream:
                 text = HOME_ADDRESS.sub(moved, stream.read())
+            if directory == source and name in additions:
+                text = json.dumps(merged(json.loads(text), additions[name]), indent=2) + "\n"
             write(
                 os.path.join(project.inventory, os.path.relpath(path, source)),
                 text,
                 mode=0o600 if name.endswith(".json") else 0o644,
             )
+
+
+def read_additions(path):
+    """Return {file name: object to merge into it}; nothing when the inventory has none."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return json.load(stream)
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise LabError("%s: %s" % (path, error)) from None
+
+
+def merged(base, addition):
+    """Return base with the keys of addition; objects are merged, everything else is replaced."""
+    if not (isinstance(base, dict) and isinstance(addition, dict)):
+        return addition
+    result = dict(base)
+    for key, value in addition.items():
+        result[key] = merged(base[key], value) if key in base else value
+    return result
 
 
 def write_lab_variables(project, plan, clients, edition):

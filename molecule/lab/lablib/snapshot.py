@@ -27,7 +27,8 @@ done
 exit 1
 """ % {"core": CORE}
 RESTART_REST = """
-for unit in $(systemctl list-unit-files --plain --no-legend --state=enabled 'circonus-*' | cut -d' ' -f1); do
+for unit in $(systemctl list-unit-files --plain --no-legend --state=enabled 'circonus-*' 'caql-broker*' |
+  cut -d' ' -f1); do
   case "$unit" in %(core)s) ;; *) units="$units $unit";; esac
 done
 [ -z "$units" ] || systemctl restart $units

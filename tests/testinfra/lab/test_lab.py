@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import eventually
+from ..conftest import eventually
 
 UNREACHABLE_WITHIN = 30  # about ten seconds, plus Ansible's own start on a busy machine
 

@@ -10,7 +10,7 @@ import re
 import stat
 
 import pytest
-from hooper import alerting, ca, certificates, failover, mq, web_db, web_frontend
+from hooper import alerting, api, ca, certificates, failover, mq, platform, storage, stream, web_db, web_frontend
 from hooper.converge import Run
 from hooper.site_file import Site
 
@@ -196,6 +196,95 @@ class TestStatusPage:
         assert conf["DB::Host"] == "east-app1" and conf["DB::Password"] == east.role("web_db")["web_pass"]
 
 
+class TestCertificates:
+    @pytest.mark.parametrize(
+        "host, kinds",
+        [("east-app2", {"host", "api", "caql_broker"}), ("east-app3", {"host", "stratcon", "enzo", "stream"})],
+    )
+    def test_every_role_gets_its_own(self, east, host, kinds):
+        assert {entry[0] for entry in certificates.wanted(east, FACTS, host)} == kinds
+
+    def test_the_operators_own_are_not_asked_for(self, east):
+        east.services["api"]["certificate_type"] = "commercial"
+        assert "api" not in {entry[0] for entry in certificates.wanted(east, FACTS, "east-app2")}
+
+
+class TestStorage:
+    def test_topology_follows_the_order_of_the_site(self, east):
+        nodes = storage.topology_nodes(east)
+        assert [address for _id, address, _weight, _side in nodes] == ["10.89.101.31", "10.89.101.32", "10.89.101.33"]
+        assert {weight for _id, _address, weight, _side in nodes} == {170}
+
+    def test_sides_are_kept(self, east):
+        east.services["data_storage"].update(side_a=["east-store1"], side_b=["east-store2", "east-store3"])
+        assert [node[3] for node in storage.topology_nodes(east)] == ["a", "b", "b"]
+
+
+class TestStream:
+    def test_caql_settings_name_queue_api_and_store(self, east):
+        text = stream.caql_settings(east)
+        assert "<host>east-app1</host>" in text and 'host="east-app2" port="8080"' in text
+        assert 'host="east-store1" port="8112"' in text and east.role("caql_broker")["registration_token"] in text
+
+
+class FakeRun(Run):
+    """Records what would be done to files and units."""
+
+    def __init__(self):
+        super().__init__()
+        self.done = []
+
+    def file(self, path, content, *_more, **_options):
+        self.done.append((path, content))
+        return True
+
+    def link(self, path, target):
+        self.done.append((path, target))
+
+    def services(self, units, enabled=True, running=True, restart=False):
+        self.done.append((tuple(units), enabled, running, restart))
+
+
+class TestHubJobs:
+    @pytest.mark.parametrize("edition, there", [("later", False), ("2019", True)])
+    def test_are_the_documented_ones(self, edition, there):
+        run = FakeRun()
+        alerting.cron(run, {"edition": edition})
+        table = dict(run.done)["/etc/cron.d/circonus-hub"]
+        assert "* * * * * root /www/bin/noit/stratcon_sync.pl\n" in table
+        assert ("/www/bin/noit/enzo_sync.pl" in table) is there
+        assert ("/www/bin/grover/reindex_elasticsearch.pl" in dict(run.done)) is there
+
+
+class TestSettle:
+    def test_units_of_a_kind_go_together(self):
+        run = FakeRun()
+        run.later(["a"])
+        run.later(["b"], restart=True)
+        run.later(["c"])
+        run.settle()
+        assert run.done == [(("a", "c"), True, True, False), (("b",), True, True, True)]
+        run.settle()
+        assert len(run.done) == 2
+
+
+class TestObsoleteRoles:
+    def test_are_left_alone_in_the_later_edition(self, east, monkeypatch):
+        monkeypatch.setattr(platform, "everywhere", lambda *_: None)
+        east.services["redis"] = {"_machlist": ["east-store1"]}
+        run = FakeRun()
+        platform.converge(run, east, FACTS, "east-store1", ["redis"])
+        assert run.summary == [("INFO", "role redis does not exist in this release; nothing was installed for it")]
+        assert run.done == []
+
+    def test_are_installed_in_the_2019_edition(self, east, monkeypatch):
+        monkeypatch.setattr(platform, "everywhere", lambda *_: None)
+        monkeypatch.setattr(FakeRun, "unit_file", lambda self, unit: None)
+        run = FakeRun()
+        platform.converge(run, east, {**FACTS, "edition": "2019"}, "east-store1", ["redis"])
+        assert run.done == [((storage.REDIS,), True, True, False)]
+
+
 def tree():
     for directory, _folders, names in os.walk(ROOTFS):
         for name in names:
@@ -207,18 +296,20 @@ class TestTree:
     def test_has_no_symbolic_links(self):
         assert [path for path in tree() if os.path.islink(path)] == []
 
-    def test_every_program_starts_with_sh_and_says_what_it_is(self):
+    def test_every_program_says_what_it_is_and_bytecode_stays_away(self):
         programs = [path for path in tree() if os.stat(path).st_mode & stat.S_IXUSR]
         assert {os.path.basename(path) for path in programs} >= {"run-hooper", "failover.pl", "status"}
         for path in programs:
             with open(path, encoding="utf-8") as handle:
                 lines = [handle.readline() for _line in range(2)]
-            assert lines[0] == "#!/bin/sh\n"
+            assert lines[0] in ("#!/bin/sh\n", "#!/usr/bin/python3 -sB\n")
             assert re.match(r"# (STAND-IN|Lab)", lines[1]), path
 
     def test_every_unit_the_roles_name_is_there(self):
         names = {web_db.UNIT, mq.EPMD, mq.UNIT, ca.UNIT, web_frontend.HTTP, web_frontend.TLS, web_frontend.MEMCACHED}
         names |= {*alerting.NOTIFICATION, *alerting.HUB, alerting.GROVER, alerting.FAULTD, alerting.ERNIE}
+        names |= {mq.FQ, api.NETWORK, api.GOAPI, api.SEARCH, stream.STRATCON, stream.CAQL, stream.ENZO, stream.ENZO_C}
+        names |= {storage.SNOWTH, storage.RSYNC, storage.REDIS, storage.ELASTIC, "noitd"}
         assert {f"{name}.service" for name in names} <= set(os.listdir(UNITS))
 
     @pytest.mark.parametrize("name", sorted(os.listdir(UNITS)))

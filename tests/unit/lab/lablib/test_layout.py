@@ -1,5 +1,8 @@
 """Addresses, routes and names of a lab: pure functions of LAB_NET and the hosts."""
 
+import json
+import os
+
 import pytest
 from lablib import LabError, layout, paths
 
@@ -83,3 +86,24 @@ class TestPlain:
     def test_unwraps_marked_strings_only(self):
         assert layout.plain({"__ansible_unsafe": "x"}) == "x"
         assert layout.plain({"a": 1}) == {"a": 1}
+
+
+class TestAdditionsOfAnEdition:
+    SOURCE = os.path.join(os.path.dirname(__file__), "..", "..", "..", "..", "inventories", "lab")
+
+    class Project:
+        def __init__(self, place):
+            self.inventory = str(place)
+
+    def roles(self, tmp_path, edition):
+        layout.copy_inventory(self.SOURCE, self.Project(tmp_path / edition), "10.89.100", edition)
+        with open(tmp_path / edition / "site.east.json", encoding="utf-8") as stream:
+            return json.load(stream)["svclist"]
+
+    def test_bring_the_roles_that_only_it_has(self, tmp_path):
+        assert {"redis", "search"} <= set(self.roles(tmp_path, "2019"))
+        assert not {"redis", "search"} & set(self.roles(tmp_path, "later"))
+        assert not (tmp_path / "2019" / "edition-2019.json").exists()
+
+    def test_are_merged_into_objects(self):
+        assert layout.merged({"a": {"b": 1}, "c": [1]}, {"a": {"d": 2}, "c": [2]}) == {"a": {"b": 1, "d": 2}, "c": [2]}

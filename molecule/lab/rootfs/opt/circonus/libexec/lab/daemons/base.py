@@ -5,7 +5,6 @@ A daemon connects while it starts and exits with one line when it cannot. A daem
 which is what the manual's service-dependency procedure is for.
 """
 
-import http.server
 import json
 import os
 import select
@@ -16,11 +15,29 @@ import threading
 import time
 import traceback
 
+from daemons.net import Closed, http_listener
+
 CONFIG = "/opt/circonus/etc/lab-daemons.json"
 LOG_DIR = "/var/log/circonus"
 LOG_LIMIT = 50 * 1024 * 1024
 START_SECONDS = 10.0
 COMPLAIN_SECONDS = 10.0
+
+
+def write_log(name, text, directory=None):
+    """One line into a log file below LOG_DIR; a full one is put aside. A log that cannot be written goes to stderr."""
+    path = os.path.join(directory or LOG_DIR, name)
+    try:
+        if os.path.exists(path) and os.path.getsize(path) > LOG_LIMIT:
+            os.replace(path, path + ".1")
+        with open(path, "a", encoding="utf-8") as handle:
+            handle.write(text + "\n")
+    except OSError as exc:
+        print(f"{path}: {exc}", file=sys.stderr, flush=True)
+
+
+def stamp():
+    return time.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def notify(text):
@@ -34,12 +51,46 @@ def notify(text):
         sock.sendto(text.encode(), address)
 
 
+class Plain:
+    """A daemon without connections of its own to other roles: it starts, says that it is ready, and serves."""
+
+    name = "daemon"
+    log_name = None
+    interval = 3600.0
+
+    def __init__(self):
+        self.started = time.time()
+        self.stopping = threading.Event()
+
+    def log(self, text):
+        write_log(self.log_name or f"{self.name}.log", f"{stamp()} [{os.getpid()}] {text}")
+
+    def start(self):
+        """Open what is served; an exception ends the start."""
+
+    def work(self):
+        """One round, every interval."""
+
+    def run(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: sys.exit(0))
+        print(f"LAB STAND-IN of circonus-{self.name} (not vendor code)", flush=True)
+        self.start()
+        notify("READY=1\nSTATUS=lab stand-in")
+        while not self.stopping.wait(self.interval):
+            try:
+                self.work()
+            except Exception as exc:  # the next round may do better
+                self.log(f"EXCEPTION {exc!r}")
+
+
 class Daemon:
     name = "daemon"
     log_name = None
     port = None
     uses_database = True
     uses_queue = True
+    fq_program = None  # with a program: a consumer of the firehose on every mq host of the site
     reconnects = False
     interval = 1.0
 
@@ -50,6 +101,8 @@ class Daemon:
         self.connection = None
         self.queue = None
         self.channel = None
+        self.firehose = []
+        self.firehose_tried = 0.0
         self.broken = None
         self.started = time.time()
         self.counters = {"processed": 0, "exceptions": 0}
@@ -58,14 +111,7 @@ class Daemon:
 
     # -- log --------------------------------------------------------------------------------------------------
     def log(self, text):
-        path = os.path.join(LOG_DIR, self.log_name or f"{self.name}.log")
-        try:
-            if os.path.exists(path) and os.path.getsize(path) > LOG_LIMIT:
-                os.replace(path, path + ".1")
-            with open(path, "a", encoding="utf-8") as handle:
-                handle.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} [{os.getpid()}] {text}\n")
-        except OSError as exc:
-            print(f"{path}: {exc}", file=sys.stderr, flush=True)
+        write_log(self.log_name or f"{self.name}.log", f"{stamp()} [{os.getpid()}] {text}")
 
     # -- connections ------------------------------------------------------------------------------------------
     def connect(self):
@@ -91,6 +137,53 @@ class Daemon:
             self.queue = self.open_queue()
             self.channel = self.queue.channel()
             self.queue_ready()
+        if self.fq_program and not self.firehose:
+            self.firehose = self.open_firehose()
+
+    def open_firehose(self):
+        """Clients of every fqd that answers; at least one must."""
+        found, reason = [], "no mq host"
+        for host in self.config["mq"]["hosts"]:
+            try:
+                found.append(self.consume_from(host))
+            except (OSError, Closed) as exc:
+                reason = f"fqd on {host}: {exc}"
+        if not found:
+            raise Closed(reason)
+        self.firehose_tried = time.monotonic()
+        return found
+
+    def consume_from(self, host):
+        from daemons import fq
+
+        client = fq.Client(host, self.name, f"{self.name}-{self.node}", "mem:drop,private,backlog=10000")
+        client.bind(self.fq_program)
+        client.consume(self.metric)
+        return client
+
+    def metric(self, _route, _payload):
+        """Called for every message of the firehose."""
+        self.counters["processed"] += 1
+
+    def check_firehose(self):
+        """Drop clients whose server is gone, look for those that are back; an exception when none is left."""
+        for client in list(self.firehose):
+            try:
+                client.heartbeat()
+            except (OSError, Closed) as exc:
+                client.close()
+                self.firehose.remove(client)
+                self.log(f"fqd on {client.host}: {exc}")
+                if not self.firehose:
+                    raise
+        missing = set(self.config["mq"]["hosts"]) - {client.host for client in self.firehose}
+        if missing and time.monotonic() - self.firehose_tried > COMPLAIN_SECONDS:
+            self.firehose_tried = time.monotonic()
+            for host in missing:
+                try:
+                    self.firehose.append(self.consume_from(host))
+                except (OSError, Closed) as exc:
+                    self.log(f"fqd on {host}: {exc}")
 
     def open_queue(self):
         import pika
@@ -123,7 +216,10 @@ class Daemon:
                     item.close()
             except Exception as exc:  # closing a broken connection may fail in any way
                 self.log(f"close: {exc}")
+        for client in self.firehose:
+            client.close()
         self.connection = self.queue = self.channel = None
+        self.firehose = []
 
     def execute(self, statement, values=()):
         """Run one statement; rows when it has any."""
@@ -223,26 +319,12 @@ class Daemon:
         }
 
     def serve(self):
-        daemon = self
+        def respond(request):
+            if request.path.rstrip("/") not in ("", "/resmon"):
+                return 404, "not found\n", "text/plain"
+            return 200, json.dumps(self.resmon(), indent=1) + "\n", "application/json"
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                if self.path.rstrip("/") not in ("", "/resmon"):
-                    self.send_error(404)
-                    return
-                body = (json.dumps(daemon.resmon(), indent=1) + "\n").encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_):
-                """Requests are not logged."""
-
-        http.server.ThreadingHTTPServer.allow_reuse_address = True
-        server = http.server.ThreadingHTTPServer(("0.0.0.0", self.port), Handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        http_listener(self.port, respond)
 
 
 def wait_readable(item, seconds):

@@ -1,21 +1,22 @@
-"""python3 -m daemons.main <service>: run one stand-in."""
+"""python3 -m daemons.main <service>: run one stand-in; only its own module is loaded."""
 
+import importlib
 import sys
 
-from daemons.ca_processor import CaProcessor
-from daemons.fault_detection import Ernie, Faultd
-from daemons.hub import Hub
-from daemons.notification import Bert, Bot
-
 SERVICES = {
-    "bert": Bert,
-    "ca_processor": CaProcessor,
-    "ernie": Ernie,
-    "fault-detection": Faultd,
+    "bert": ("notification", "Bert", ()),
+    "ca_processor": ("ca_processor", "CaProcessor", ()),
+    "caql-broker": ("caql_broker", "CaqlBroker", ()),
+    "elasticsearch": ("search", "Search", ()),
+    "ernie": ("fault_detection", "Ernie", ()),
+    "fault-detection": ("fault_detection", "Faultd", ()),
+    "network-api": ("api", "NetworkApi", ()),
 }
-SERVICES.update({f"bert-{kind}-bot": (lambda kind=kind: Bot(kind)) for kind in ("email", "http", "pagerduty", "sms")})
+SERVICES.update({kind: ("enzo", "Enzo", (kind,)) for kind in ("enzo", "enzo-c")})
+BOTS = ("email", "http", "pagerduty", "sms")
+SERVICES.update({f"bert-{kind}-bot": ("notification", "Bot", (kind,)) for kind in BOTS})
 SERVICES.update(
-    {kind: (lambda kind=kind: Hub(kind)) for kind in ("composite_expander", "metric_type_chance", "grover_queue")}
+    {kind: ("hub", "Hub", (kind,)) for kind in ("composite_expander", "metric_type_chance", "grover_queue")}
 )
 
 
@@ -23,7 +24,8 @@ def main():
     if len(sys.argv) != 2 or sys.argv[1] not in SERVICES:
         print("usage: python3 -m daemons.main " + "|".join(sorted(SERVICES)), file=sys.stderr)
         return 99
-    SERVICES[sys.argv[1]]().run()
+    module, name, arguments = SERVICES[sys.argv[1]]
+    getattr(importlib.import_module("daemons." + module), name)(*arguments).run()
     return 0
 
 

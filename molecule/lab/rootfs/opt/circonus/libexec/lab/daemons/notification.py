@@ -31,6 +31,13 @@ class Bert(Daemon):
         self.log(body.decode())
         self.log("no contact group in the lab: nothing sent")
 
+    def resmon(self):
+        """The sections of the manual; what the lab has none of is empty."""
+        found = super().resmon()
+        found.update(cases={"active": 0, "created": 0}, timers={}, contact={}, noit_maintenance={})
+        found["mq"] = {"sent": 0, "received": self.counters.get("received", 0)}
+        return found
+
     def work(self):
         self.execute(HEARTBEAT, (self.node, self.name))
         self.counters["processed"] += 1

@@ -32,6 +32,7 @@ class Run:
         self.summary = []
         self.reload_units = False
         self.settings_changed = False  # of this host's daemons
+        self.due = {}  # {(enabled, running, restart): units}, see later
 
     # -- talking ----------------------------------------------------------------------------------------------
     def debug(self, text):
@@ -112,6 +113,12 @@ class Run:
 
         return self.resource(f"file[{path}]", not (same and same_mode), write)
 
+    def once(self, path, content, mode=0o644, owner="root", group=None):
+        """Make a file that belongs to the operator from then on."""
+        if os.path.exists(path):
+            return self.resource(f"file[{path}]", False)
+        return self.file(path, content, mode, owner, group)
+
     def directory(self, path, mode=0o755, owner="root", group=None):
         uid, gid = self._ids(owner, group)
         try:
@@ -164,6 +171,15 @@ class Run:
         """{unit: active, inactive, failed, ...} by one question."""
         answers = self.run(["systemctl", "is-active", *units]).stdout.split()
         return dict(zip(units, answers, strict=True))
+
+    def later(self, units, enabled=True, running=True, restart=False):
+        """Remember units for settle: systemctl costs more than what it does, so all units of a host go together."""
+        self.due.setdefault((enabled, running, restart), []).extend(units)
+
+    def settle(self):
+        for (enabled, running, restart), units in self.due.items():
+            self.services(units, enabled, running, restart)
+        self.due = {}
 
     def service(self, unit, enabled=True, running=True, restart=False):
         """One unit; see services."""

@@ -9,7 +9,7 @@ from hooper import database
 from hooper.site_file import NOTICE, WARNING
 from hooper.web_db import port_open
 
-EPMD, UNIT = "circonus-epmd", "circonus-rabbitmq"
+EPMD, UNIT, FQ = "circonus-epmd", "circonus-rabbitmq", "circonus-fq"
 CTL = "/opt/rabbitmq/sbin/rabbitmqctl"
 HOME = "/var/lib/rabbitmq"
 LOG_DIR = "/var/log/circonus/rabbitmq"
@@ -102,13 +102,16 @@ def converge(run, site, facts, name):
     changed = run.file("/etc/rabbitmq/rabbitmq.conf", settings(hosts), 0o644) or changed
     changed = run.file("/etc/rabbitmq/enabled_plugins", "[rabbitmq_management].\n", 0o644) or changed
     users = run.file("/etc/rabbitmq/definitions.json", definitions(role["password"]), 0o640, "root", "rabbitmq")
+    run.directory("/opt/circonus/var/lib/fq", 0o755, "circonus")
+    run.link("/opt/circonus/sbin/fqd", "/opt/circonus/libexec/lab/bin/fqd")
+    run.unit_file(FQ)
     run.unit_file(EPMD)
     run.unit_file(UNIT)
     was_running = run.is_running(UNIT)
     if changed and was_running:
         run.note(NOTICE, f"RabbitMQ settings changed on {name}: restart {UNIT} and {EPMD} one host at a time")
     first = not cluster_members(name)
-    if not (run.service(EPMD) and run.service(UNIT)) or run.why_run:
+    if not (run.services([EPMD, FQ]) and run.service(UNIT)) or run.why_run:
         return
     if users and was_running:
         command = [CTL, "import_definitions", "/etc/rabbitmq/definitions.json"]

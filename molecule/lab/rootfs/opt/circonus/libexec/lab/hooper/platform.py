@@ -3,13 +3,13 @@
 import os
 import pwd
 
-from hooper import alerting, ca, certificates, mq, web_db, web_frontend
-from hooper.site_file import AVAILABLE, INFO
+from hooper import alerting, api, ca, certificates, mq, storage, stream, web_db, web_frontend
+from hooper.site_file import INFO, OBSOLETE
 
 LOG_DIR = "/var/log/circonus"
 USER = "circonus"
-DAEMON_ROLES = {"web_frontend", "hub", "notification", "fault_detection"}
-WEB_TREE = {"web_frontend", "hub", "notification", "web_db"}
+DAEMON_ROLES = set("web_frontend hub notification fault_detection api caql_broker stratcon web_stream".split())
+WEB_TREE = {"web_frontend", "hub", "notification", "web_db", "api"}
 
 
 def converge(run, site, facts, name, roles):
@@ -18,7 +18,15 @@ def converge(run, site, facts, name, roles):
         ("web_db", web_db.converge),
         ("ca", ca.converge),
         ("mq", mq.converge),
+        ("data_storage", storage.data_storage),
+        ("long_tail_storage", storage.long_tail_storage),
+        ("redis", storage.redis),
+        ("search", storage.search),
+        ("stratcon", stream.stratcon),
         ("web_frontend", web_frontend.converge),
+        ("api", api.converge),
+        ("caql_broker", stream.caql_broker),
+        ("web_stream", stream.web_stream),
         ("hub", alerting.hub),
         ("notification", alerting.notification),
         ("fault_detection", alerting.fault_detection),
@@ -30,12 +38,12 @@ def converge(run, site, facts, name, roles):
     if WEB_TREE & set(roles):
         web_frontend.circonus_conf(run, site)
     for role, work in order:
-        if not role or role in roles:
+        if role in OBSOLETE and role in roles and facts["edition"] != "2019":
+            run.note(INFO, f"role {role} does not exist in this release; nothing was installed for it")
+        elif not role or role in roles:
             run.debug(f"role {role or 'certificates'}")
             work(run, site, facts, name)
-    for role in roles:
-        if role not in AVAILABLE:
-            run.note(INFO, f"role {role} has no package in this lab yet; nothing was installed for it")
+    run.settle()
 
 
 def everywhere(run, site, name):

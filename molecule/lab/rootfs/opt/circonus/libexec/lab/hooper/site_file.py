@@ -17,11 +17,11 @@ HYPHENATED = {
     "fault-detection": "fault_detection",
 }
 ROLES = (
-    "api ca caql_broker data_storage fault_detection hub long_tail_storage mq notification stratcon "
+    "api ca caql_broker data_storage fault_detection hub long_tail_storage mq notification redis search stratcon "
     "web_db web_frontend web_stream"
 ).split()
-#: Roles this lab can install; the others are named in the summary and left alone.
-AVAILABLE = ("web_db", "ca", "mq", "web_frontend", "hub", "fault_detection", "notification")
+#: Roles of the 2019 manual that later releases do not have (nor, by the release notes, Hooper since 2017-10-26).
+OBSOLETE = ("redis", "search")
 #: (port, roles that claim it): Hooper refuses two of them on one host.
 CONFLICTS = ((8080, ("api", "web_frontend")), (43191, ("fault_detection", "caql_broker", "stratcon")))
 

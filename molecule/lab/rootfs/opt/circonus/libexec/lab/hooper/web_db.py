@@ -59,6 +59,12 @@ CREATE TABLE IF NOT EXISTS circonus.noit_activation_status
   (noit text PRIMARY KEY, status text, at timestamptz DEFAULT now());
 CREATE TABLE IF NOT EXISTS circonus.grover_queue
   (id serial PRIMARY KEY, object text, queued timestamptz DEFAULT now());
+CREATE TABLE IF NOT EXISTS circonus.grover_low_priority_queue
+  (id serial PRIMARY KEY, object text, queued timestamptz DEFAULT now());
+CREATE TABLE IF NOT EXISTS circonus.broker
+  (id serial PRIMARY KEY, name text UNIQUE NOT NULL, cn text NOT NULL, address inet NOT NULL, port int DEFAULT 43191,
+   active boolean NOT NULL DEFAULT false, retired boolean NOT NULL DEFAULT false, version bigint, skew text,
+   checked timestamptz);
 CREATE TABLE IF NOT EXISTS circonus.certificate
   (name text, kind text, csr text NOT NULL, certificate text, requested timestamptz DEFAULT now(), signed timestamptz,
    PRIMARY KEY (name, kind));

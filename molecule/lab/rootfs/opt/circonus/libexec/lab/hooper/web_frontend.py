@@ -5,7 +5,9 @@ import os
 from hooper.site_file import WARNING
 
 HTTP, TLS, MEMCACHED = "circonus-http", "circonus-ssl-term", "circonus-memcached"
+SEARCH = "circonus-api-search"
 CONF = "/www/etc/circonus.conf"
+TERMINATOR = "/opt/circonus/etc/ssl-term.conf"
 
 
 def settings(site):
@@ -34,12 +36,24 @@ def circonus_conf(run, site):
 def converge(run, site, facts, name):
     run.directory("/www/logs")
     run.directory("/www/etc/local-apache")
+    run.link(TERMINATOR, "/opt/circonus/libexec/lab/web/ssl-term.conf")
     for unit in (HTTP, TLS, MEMCACHED):
         run.unit_file(unit)
-    run.services([MEMCACHED, HTTP])
+    run.later([MEMCACHED, HTTP])
+    search(run, facts)
     if site.role("web_frontend").get("certificate_type") == "none":
-        run.service(TLS, enabled=False, running=False)
+        run.later([TLS], enabled=False, running=False)
     elif os.path.exists("/www/etc/ssl/web.crt") and os.path.exists("/www/etc/ssl/web.key"):
-        run.service(TLS)
+        run.later([TLS])
     elif not run.why_run:
         run.note(WARNING, f"/www/etc/ssl/web.crt or web.key is missing on {name}: {TLS} not started; run again")
+
+
+def search(run, facts):
+    """The search part of GoAPI ran on these hosts until release 2020-06-15."""
+    if facts["edition"] != "2019":
+        run.remove_unit(SEARCH)
+        return
+    run.link("/opt/circonus/sbin/goapi", "/opt/circonus/libexec/lab/bin/goapi")
+    run.unit_file(SEARCH)
+    run.later([SEARCH], restart=run.settings_changed)

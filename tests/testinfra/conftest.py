@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import testinfra
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Lab:

@@ -1,0 +1,1 @@
+"""STAND-INS of the hub's scripts."""
