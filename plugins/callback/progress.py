@@ -64,6 +64,7 @@ class CallbackModule(Default):
     def __init__(self):
         super().__init__()
         self._rows = []
+        self._title = None
 
     @property
     def _plain(self):
@@ -78,7 +79,11 @@ class CallbackModule(Default):
             return super().v2_playbook_on_play_start(play)
         self._play = play
         mode = " (check mode: nothing is changed)" if play.check_mode else ""
-        return self._display.display("%s%s" % (play.get_name().strip(), mode), color=C.COLOR_HIGHLIGHT)
+        title = "%s%s" % (play.get_name().strip(), mode)
+        if title != self._title:
+            self._title = title
+            self._display.display(title, color=C.COLOR_HIGHLIGHT)
+        return None
 
     def v2_playbook_on_task_start(self, task, is_conditional):
         """A new task: the results of the one before it are complete."""
@@ -91,6 +96,11 @@ class CallbackModule(Default):
         self._flush()
         if self._plain:
             super().v2_playbook_on_handler_task_start(task)
+
+    def v2_playbook_on_no_hosts_matched(self):
+        """A play for a role that no host has."""
+        if self._plain:
+            super().v2_playbook_on_no_hosts_matched()
 
     def v2_playbook_on_include(self, included_file):
         """Where tasks come from is of no interest here."""

@@ -36,7 +36,7 @@ THRESHOLDS = {
     "watch_s": 0.25,
     "recent_s": 600.0,
     "restarts": 3,
-    "endpoint_s": 3.0,
+    "endpoint_s": 5.0,
     "log_bytes": 65536,
     "log_lines": 5,
 }

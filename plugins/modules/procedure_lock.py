@@ -97,6 +97,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+changed:
+  description: Always false. The lock belongs to the run of a procedure; to take it and to give it back is no change.
+  returned: always
+  type: bool
 action:
   description: What was done, one of acquired, reacquired, expired_taken, broken, renewed, released, none.
   returned: success
@@ -163,7 +167,9 @@ def main():
             )
         )
     try:
-        module.exit_json(**lock.apply(path, request, check_mode=module.check_mode))
+        outcome = lock.apply(path, request, check_mode=module.check_mode)
+        # The lock belongs to the run, as its journal does: to hold it is no change of the platform.
+        module.exit_json(**dict(outcome, changed=False))
     except InsideError as exc:
         module.fail_json(msg=str(exc), refused=isinstance(exc, Refused), **exc.details)
 

@@ -32,7 +32,7 @@ LIMITS = {
     "log_age_s": 86400,
     "log_growth_bytes": 10485760,
     "log_max_bytes": 2147483648,
-    "endpoint_s": 2.0,
+    "endpoint_s": 4.0,
     "restarts": 3,
     "flapping_s": 600,
 }

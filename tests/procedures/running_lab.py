@@ -79,11 +79,13 @@ class Lab:
             raise AssertionError("lab %s: %s%s" % (" ".join(args), process.stdout, process.stderr))
         return process
 
-    def on(self, host, *argv, check=True):
+    def on(self, host, *argv, check=True, **options):
         """Run a command on a host, not through SSH but beside it, as an observer."""
+        options = dict({"stdin": subprocess.DEVNULL} if "input" not in options else {}, **options)
         process = subprocess.run(
             ["podman", "exec", "-i", "%s-%s" % (self.project, host), *argv],
             env=self.env,
+            **options,
             capture_output=True,
             text=True,
             check=False,

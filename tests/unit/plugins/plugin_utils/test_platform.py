@@ -178,7 +178,7 @@ SEEDS = [
     ("page hangs, the port does not", "endpoint_timeout", "east-store1",
      lambda p: item(p, "east-store1", "data_storage", "endpoints", "state", status=None, ok=False, error="timed out")),
     ("page slow", "endpoint_slow", "west-store2",
-     lambda p: item(p, "west-store2", "data_storage", "endpoints", "gossip", seconds=2.7)),
+     lambda p: item(p, "west-store2", "data_storage", "endpoints", "gossip", seconds=4.2)),
     ("disk nearly full", "space_low", "east-app1",
      lambda p: p.answers["east-app1"]["space"][0].update(SPACE, free_bytes=7 * 2**30)),
     ("disk full", "space_full", "east-store2",
@@ -361,7 +361,7 @@ class TestLimits:
     @pytest.mark.parametrize("seed,parameter,value", [
         ("disk nearly full", "space_percent", 5.0), ("disk full", "space_full_percent", 0.0),
         ("inodes gone", "inodes_percent", 0.0), ("clock 15 s ahead", "clock_s", 30.0),
-        ("replica behind", "lag_bytes", 2**30), ("page slow", "endpoint_s", 3.0),
+        ("replica behind", "lag_bytes", 2**30), ("page slow", "endpoint_s", 4.5),
         ("log grows", "log_growth_bytes", 2**40), ("log never rotated", "log_max_bytes", 2**40),
         ("stale log", "log_age_s", 10 * 86400), ("certificate of the portal expires", "expiry_days", 10),
         ("unit flapping by its counter", "restarts", 10), ("unit flapping by its counter", "flapping_s", 5),
