@@ -11,6 +11,7 @@ import pytest
 import yaml
 from running_lab import DB_HOSTS, ROOT, wait_until
 
+HUBS = ("east-app3", "west-app3")
 HOSTS = DB_HOSTS + ("east-app2", "west-app2", "east-store1")
 #: Everything that a procedure could touch; logs and the run's own noise are left out.
 TREES = "/etc /opt/circonus /www /wdb/pgdata /var/lib/circonus-inside /var/lib/rabbitmq/.erlang.cookie"
@@ -71,7 +72,9 @@ def written(lab, host, start, end):
 
 @pytest.fixture(scope="module", autouse=True)
 def no_housekeeping(lab):
-    """The server's own vacuum writes too; it rests while these tests look."""
+    """The server's own vacuum writes too, and so do the hub's jobs of every minute: they rest here."""
+    for hub in HUBS:
+        lab.on(hub, "systemctl", "stop", "cron")
     host = "%s-app1" % lab.active_site()
 
     def autovacuum(value):
@@ -81,6 +84,8 @@ def no_housekeeping(lab):
 
     autovacuum("off")
     yield
+    for hub in HUBS:
+        lab.on(hub, "systemctl", "start", "cron")
     autovacuum("on")
     lab.sql(host, "alter system reset autovacuum")
     lab.sql(host, "select pg_reload_conf()")

@@ -60,7 +60,7 @@ FAULTS = (
      shell("systemctl stop circonus-network-api; systemd-run --unit stranger python3 -m http.server 8080"),
      shell("systemctl stop stranger; systemctl start circonus-network-api")),
     ("pair_without_child", "east-store1", shell("pkill -STOP -o snowthd; pkill -KILL -n snowthd"),
-     shell("pkill -CONT -o snowthd")),
+     shell("pkill -CONT -o snowthd; systemctl restart circonus-snowth")),
     ("log_errors", "broker1", shell("echo certificate verify failed >> /opt/noit/prod/log/noitd.log"),
      shell("sed -i '/certificate verify failed/d' /opt/noit/prod/log/noitd.log")),
     ("host_unreachable", "west-store3", None, None),
