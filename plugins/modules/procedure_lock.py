@@ -169,7 +169,8 @@ def main():
     try:
         outcome = lock.apply(path, request, check_mode=module.check_mode)
         # The lock belongs to the run, as its journal does: to hold it is no change of the platform.
-        module.exit_json(**dict(outcome, changed=False))
+        outcome["changed"] = False
+        module.exit_json(**outcome)
     except InsideError as exc:
         module.fail_json(msg=str(exc), refused=isinstance(exc, Refused), **exc.details)
 

@@ -40,9 +40,9 @@ def page(endpoint: dict) -> tuple | None:
     if endpoint.get("methods") and "GET" not in endpoint["methods"]:
         return None
     if "url" in endpoint:
-        scheme, _, rest = endpoint["url"].partition("://")
+        scheme, _separator, rest = endpoint["url"].partition("://")
         where, slash, path = rest.partition("/")
-        host, _, port = where.partition(":")
+        host, _colon, port = where.partition(":")
         found = (scheme, int(port or {"http": 80, "https": 443}[scheme]), slash + path)
         return found if host == "<host>" and "<" not in path else None
     if not isinstance(endpoint.get("port"), int) or "<" in str(endpoint.get("path")):

@@ -228,7 +228,7 @@ class TestPages:
             url = "%s://localhost:%d%s" % (scheme, port, path)
             command = ["curl", "-sk", "-m", "10", *options, "-w", "\\n%{http_code}", url]
             done = host.shell.run(" ".join("'%s'" % word for word in command))
-            body, _, status = done.stdout.rpartition("\n")
+            body, _end, status = done.stdout.rpartition("\n")
             assert int(status or 0) in (endpoint.get("status") or [200]), "%s on %s: %s" % (url, host.name, status)
             missing = [name for name in endpoint.get("sections") or [] if name not in sections(body)]
             assert not missing, "%s on %s: %s missing" % (url, host.name, missing)
