@@ -246,9 +246,11 @@ class Lab:
         return self.sql(host, "select pg_current_wal_insert_lsn()")
 
     def rabbit_nodes(self, host):
-        """Running nodes of the RabbitMQ cluster that a host belongs to."""
-        output = self.on(host, "/opt/rabbitmq/sbin/rabbitmqctl", "-q", "cluster_status", "--formatter", "json").stdout
-        return sorted(json.loads(output)["running_nodes"])
+        """Running nodes of the RabbitMQ cluster that a host belongs to; none while its node is not up."""
+        process = self.on(
+            host, "/opt/rabbitmq/sbin/rabbitmqctl", "-q", "cluster_status", "--formatter", "json", check=False
+        )
+        return sorted(json.loads(process.stdout)["running_nodes"]) if process.returncode == 0 else []
 
     def assert_settled(self, site, host="app1"):
         """The platform is whole, ``site`` is its active site with the primary on ``host``, seen from outside."""
@@ -268,4 +270,12 @@ class Lab:
         assert self.alerting() == [("%s-app1" % site, "circonus-fault-detection"), ("%s-app2" % site, "circonus-bert")]
         assert self.entrance() == [primary]
         for name in ("east", "west"):
-            assert self.rabbit_nodes("%s-app1" % name) == ["rabbit@%s-app1" % name, "rabbit@%s-app2" % name]
+            # A node that was frozen restarts itself when it sees that the cluster went on without it.
+            wait_until(
+                lambda name=name: (
+                    self.rabbit_nodes("%s-app1" % name) == ["rabbit@%s-app1" % name, "rabbit@%s-app2" % name]
+                ),
+                120,
+                "the RabbitMQ cluster of %s is whole" % name,
+                interval=1,
+            )
