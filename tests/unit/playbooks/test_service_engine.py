@@ -133,6 +133,11 @@ class TestConverge:
         code, output, result = host.run(thin_verb="converge", thin_keep_stopped=["first"])
         assert (code, host.calls()) == (0, []) and "first kept stopped" in result["msg"], output
 
+    def test_what_is_expected_down_is_neither_started_nor_enabled(self, host):
+        (host.path / "units/circonus-second").write_text("inactive disabled")
+        code, output, _result = host.run(thin_verb="converge", thin_expect="down")
+        assert (code, host.calls()) == (0, []), output
+
     def test_a_passive_datacenter(self, host):
         sites = {"circonus_sites": {"west": {"active": False}}, "circonus_site_name": "west"}
         code, output, result = host.run(thin_verb="converge", **sites)
