@@ -420,6 +420,20 @@ def _primary_last(situation, name, hosts):
     return sorted(hosts, key=lambda host: host in situation.primaries)
 
 
+def kept_stopped(situation: f.Situation, entry: dict, hosts: list, more: dict) -> dict:
+    """{host: [unit ids]} that are never started: what the inventory says, and the CA anywhere but on ``ca.primary``.
+
+    Two authorities at once would sign with the same serial numbers (operation manual, "CA").
+    """
+    kept = dict(more.get("keep_stopped") or {})
+    for host in hosts if entry["name"] == "ca" else ():
+        site = f.site_of(situation.sites, host)
+        primary = f.role(situation.sites[site]["raw"], "ca").get("primary") if site else None
+        if primary and primary != host:
+            kept[host] = [unit["id"] for unit in entry["units"]]
+    return kept
+
+
 def unit_arguments(entry: dict, host: str, node: dict, verb: str, more: dict) -> dict:
     """Arguments of the module service_units for one host.
 
@@ -480,6 +494,7 @@ def operate_verdict(
     hosts = _primary_last(situation, name, hosts) if verb in ("stop", "restart") else hosts
     what = " and ".join(only) if only else name
     more = dict(more, only=only, timeout=params["service_operate_timeout_s"], standby=standby)
+    more["keep_stopped"] = kept_stopped(situation, entry, hosts, more)
     for host in hosts:
         args = unit_arguments(entry, host, nodes[host], verb, more)
         step = {
@@ -640,6 +655,7 @@ def role_restart_verdict(
     if linked["refusal"]:
         return f.refuse(linked["refusal"])
     more = dict(more, only=only, timeout=params["service_restart_timeout_s"], standby=standby)
+    more["keep_stopped"] = kept_stopped(situation, entry, hosts, more)
     rolling = []
     if name == "mq" and (not only or set(only) & set(RABBITMQ)):
         if only and set(only) - set(RABBITMQ):

@@ -326,6 +326,16 @@ class TestOperateVerdict:
         assert verdict["changes"] and verdict["lock_hosts"] == ["east-app1", "east-app3", "west-app1", "west-app3"]
         assert verdict["warnings"] == ["notification on west-app2 is kept stopped, its datacenter is passive."]
 
+    @pytest.mark.parametrize("verb", ["start", "restart"])
+    def test_a_second_ca_is_never_started(self, verb):
+        sites, probes = platform()
+        for name in ("east", "west"):
+            ca = sites[name]["raw"]["svclist"].setdefault("ca", {})
+            ca.update(_machlist=["east-app1", "west-app1"], primary="east-app1")
+        steps = operate(sites, probes, "ca", verb, circonus_confirm="ca")["steps"]
+        kept = {step["host"]: step["args"]["keep_stopped"] for step in steps}
+        assert kept == {"east-app1": [], "west-app1": ["ca_processor"]}
+
     @pytest.mark.parametrize("verb", ["stop", "restart"])
     @pytest.mark.parametrize("confirm", [None, "mq"])
     def test_a_disruption_wants_the_name_of_the_role(self, verb, confirm):
