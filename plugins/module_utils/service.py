@@ -44,6 +44,7 @@ from ansible_collections.circonus.inside.plugins.module_utils.errors import (
     InsideError,
     TimedOut,
 )
+from ansible_collections.circonus.inside.plugins.module_utils.release import in_release, release_date
 
 PROPERTIES = (
     "Id",
@@ -217,35 +218,6 @@ def names_of(entry):
             )
         names += [name for name in candidates if name not in names]
     return names
-
-
-def release_date(text):
-    """A release as ``YYYY-MM-DD`` from that form, ``YYYYMMDD`` or ``release-YYYYMMDD``; None for nothing. Pure.
-
-    Raises BadInput for anything else.
-    """
-    if text is None or not str(text).strip():
-        return None
-    found = re.match(r"^(?:release-)?(\d{4})-?(\d{2})-?(\d{2})$", str(text).strip())
-    if not found:
-        raise BadInput(
-            "Expected a release such as 2019-11-04 or release-20191104, found {0}. Correct circonus_release.".format(
-                text
-            )
-        )
-    return "-".join(found.groups())
-
-
-def in_release(item, release):
-    """Whether an item with ``from`` and ``until`` exists in a release: from <= release < until. Pure.
-
-    An unknown release (None) has everything, the host then decides.
-    """
-    if release is None or not isinstance(item, dict):
-        return True
-    if item.get("from") and release < str(item["from"]):
-        return False
-    return not (item.get("until") and release >= str(item["until"]))
 
 
 def fill(value, host):

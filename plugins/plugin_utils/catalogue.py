@@ -17,6 +17,7 @@ import re
 import yaml
 
 from ansible_collections.circonus.inside.plugins.module_utils.errors import BadInput
+from ansible_collections.circonus.inside.plugins.module_utils.release import in_release, release_date
 from ansible_collections.circonus.inside.plugins.plugin_utils.site_data import LAST_STAGE, STAGES
 
 ROLES = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "roles")
@@ -137,25 +138,6 @@ def chain(trigger: str, edition: str) -> list:
 
 
 # -- what a host of a release has -------------------------------------------------------------------------------------
-def release_date(release) -> str | None:
-    """'YYYY-MM-DD' of a release as people write it ('2019-11-04', '20191104', 'release-20191104'); None for nothing."""
-    text = str(release or "").strip()
-    if not text:
-        return None
-    digits = text[len("release-"):] if text.startswith("release-") else text
-    digits = digits.replace("-", "")
-    if not re.fullmatch(r"\d{8}", digits):
-        raise BadInput("Expected a release as YYYY-MM-DD, found %r. Correct circonus_release." % text)
-    return "%s-%s-%s" % (digits[:4], digits[4:6], digits[6:])
-
-
-def exists(item: dict, release: str | None) -> bool:
-    """Whether an item with ``from`` and ``until`` is in a release (as :func:`release_date` gives it); true for None."""
-    if release is None:
-        return True
-    return (item.get("from") or "") <= release and (not item.get("until") or release < item["until"])
-
-
 def effective(entry: dict, release=None, host: str | None = None, version: str | None = None) -> dict:
     """The entry as it holds for one host: every key of FORM there, placeholders replaced, other releases' items gone.
 
@@ -166,10 +148,10 @@ def effective(entry: dict, release=None, host: str | None = None, version: str |
     """
     release = release_date(release)
     result = dict({key: _empty(form) for key, form in FORM.items()}, **_replaced(entry, host, version))
-    gone = {item["id"] for key in ("units", "processes") for item in result[key] if not exists(item, release)}
+    gone = {item["id"] for key in ("units", "processes") for item in result[key] if not in_release(item, release)}
     for key, form in FORM.items():
         if isinstance(form, list):
-            result[key] = [item for item in result[key] if exists(item, release)]
+            result[key] = [item for item in result[key] if in_release(item, release)]
     ports = []
     for port in result["ports"]:
         if port["unit"] in gone:
@@ -180,9 +162,9 @@ def effective(entry: dict, release=None, host: str | None = None, version: str |
     result["ports"] = ports
     for key in ("endpoints", "consoles"):
         result[key] = [item for item in result[key] if item.get("unit") not in gone]
-    if not exists(result["pki"], release):
+    if not in_release(result["pki"], release):
         result["pki"] = {}
-    result["absent"] = not exists(entry.get("releases") or {}, release)
+    result["absent"] = not in_release(entry.get("releases") or {}, release)
     return result
 
 

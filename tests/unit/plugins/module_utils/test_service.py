@@ -335,21 +335,6 @@ class TestHttpStatus:
 
 
 class TestRelease:
-    @pytest.mark.parametrize("text", ["2019-11-04", "20191104", "release-20191104"])
-    def test_every_spelling(self, text):
-        assert service.release_date(text) == "2019-11-04"
-
-    def test_nothing_and_nonsense(self):
-        assert service.release_date("") is None
-        with pytest.raises(BadInput, match="found soon"):
-            service.release_date("soon")
-
-    @pytest.mark.parametrize(
-        "release, there", [(None, True), ("2019-05-05", False), ("2019-05-06", True), ("2020-10-19", False)]
-    )
-    def test_from_is_in_and_until_is_out(self, release, there):
-        assert service.in_release({"from": "2019-05-06", "until": "2020-10-19"}, release) is there
-
     def test_a_role_that_is_gone_is_absent_and_no_failure(self):
         entry = dict(mq(required=True), releases={"from": None, "until": "2017-10-26"})
         result, systemd = one(entry, "restart", active="active", release="2019-11-04")

@@ -50,33 +50,6 @@ def broken(entry, path, value):
     return entry
 
 
-class TestReleaseDate:
-    @pytest.mark.parametrize("text", ["2019-11-04", "20191104", "release-20191104", " 2019-11-04 "])
-    def test_reads_what_people_write(self, text):
-        assert catalogue.release_date(text) == "2019-11-04"
-
-    @pytest.mark.parametrize("text", [None, ""])
-    def test_nothing_is_unknown(self, text):
-        assert catalogue.release_date(text) is None
-
-    @pytest.mark.parametrize("text", ["latest", "2019-11", "201911041"])
-    def test_refuses_anything_else(self, text):
-        with pytest.raises(BadInput, match="Expected a release as YYYY-MM-DD"):
-            catalogue.release_date(text)
-
-
-class TestExists:
-    @pytest.mark.parametrize(
-        ("release", "there"),
-        [("2019-05-05", False), ("2019-05-06", True), ("2020-01-05", True), ("2020-01-06", False), (None, True)],
-    )
-    def test_from_counts_and_until_does_not(self, release, there):
-        assert catalogue.exists({"from": "2019-05-06", "until": "2020-01-06"}, release) is there
-
-    def test_without_gates_in_every_release(self):
-        assert catalogue.exists({"from": None, "until": None}, "2019-01-14")
-
-
 class TestEffective:
     def test_an_unknown_release_keeps_everything(self, entry):
         result = catalogue.effective(entry)
