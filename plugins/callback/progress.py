@@ -38,6 +38,12 @@ def hosts_text(hosts: list) -> str:
     return ", ".join(hosts) if len(hosts) <= NAMED_HOSTS else "%d hosts" % len(hosts)
 
 
+def host_of(result) -> str:
+    """Where a task ran: a task with ``no_log`` does not say, but the task itself knows to whom it was delegated."""
+    named = result._result.get("step_host") or result._task_fields.get("delegate_to")
+    return str(named or result._host.get_name())
+
+
 def lines(rows: list) -> list:
     """[(title, state, hosts as text, slowest seconds or None)] of the results of one task, in the order they came.
 
@@ -192,7 +198,7 @@ class CallbackModule(Default):
             {
                 "title": outcome.get("step_title") or task.get_name().split(" : ")[-1].split(" | ")[-1],
                 "state": state,
-                "host": outcome.get("step_host") or result._host.get_name(),
+                "host": host_of(result),
                 "seconds": outcome.get("step_seconds"),
             }
         )
@@ -201,9 +207,8 @@ class CallbackModule(Default):
         self._flush()
         outcome, task = result._result, result._task
         title = outcome.get("step_title") or task.get_name().split(" : ")[-1].split(" | ")[-1]
-        host = outcome.get("step_host") or result._host.get_name()
         text = " ".join((outcome_message(outcome) or "no reason given").split())
-        self._display.display("%s  %s on %s: %s" % (word, title, host, text), color=C.COLOR_ERROR)
+        self._display.display("%s  %s on %s: %s" % (word, title, host_of(result), text), color=C.COLOR_ERROR)
 
     def _flush(self):
         rows, self._rows = self._rows, []

@@ -35,6 +35,13 @@ PLAY = """
     - name: Keep a secret
       ansible.builtin.set_fact: {secret: "{{ 'open' }} sesame"}
       no_log: true
+    - name: Give a secret to another host
+      circonus.inside.procedure_step:
+        module: ansible.builtin.command
+        args: {argv: ["true"]}
+      delegate_to: "{{ 'h' ~ 2 }}"
+      no_log: true
+      run_once: true
     - name: Break
       ansible.builtin.command: {argv: [sh, -c, "echo reason >&2; exit 3"]}
       when: inventory_hostname == 'h1'
@@ -89,8 +96,9 @@ class TestScreen:
             "Try the screen",
             "Change the host on h1 ...",
             "Change the host changed 6 hosts N s",
+            "Give a secret to another host changed h2",
             "FAILED Break on h1: expected exit code 0 of sh -c echo reason >&2; exit 3, found 3: reason",
-            "6 hosts: ok=24 changed=6 unreachable=0 failed=1",
+            "6 hosts: ok=25 changed=7 unreachable=0 failed=1",
         ]
 
     def test_verbose_prints_what_the_default_prints(self, screen):
