@@ -17,6 +17,22 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 LAB = [sys.executable, str(ROOT / "molecule/lab/lab")]
 DB_HOSTS = ("east-app1", "east-app3", "west-app1", "west-app3")
+#: How the steps of a planned datacenter failover begin, in their order: where `make torture` kills the controller.
+BOUNDARIES = (
+    "Take the lock",
+    "Make an envelope key",
+    "Seal the CA",
+    "Restore the CA",
+    "Arm and promote",
+    "Fence the old primary",
+    "Take the client address",
+    "Give the client address",
+    "Switch the active message queue",
+    "Stop fault_detection",
+    "Set the active site",
+    "Run Hooper",
+    "Follow ",
+)
 
 
 def wait_until(condition, timeout: float, what: str, interval: float = 0.2):

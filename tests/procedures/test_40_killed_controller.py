@@ -10,7 +10,7 @@ import signal
 import time
 
 import pytest
-from running_lab import wait_until
+from running_lab import BOUNDARIES, wait_until
 
 #: (when to kill, after the start or the end of that step). `make torture` kills at every boundary that a run has.
 SPREAD = (
@@ -62,22 +62,7 @@ def boundaries():
     """Every boundary for `make torture`, a spread otherwise."""
     if not os.environ.get("CIRCONUS_TORTURE"):
         return SPREAD
-    names = (
-        "Take the lock",
-        "Make an envelope key",
-        "Seal the CA",
-        "Restore the CA",
-        "Arm and promote",
-        "Fence the old primary",
-        "Take the client address",
-        "Give the client address",
-        "Switch the active message queue",
-        "Stop fault_detection",
-        "Set the active site",
-        "Run Hooper",
-        "Follow ",
-    )
-    return tuple((name, "end") for name in names) + (("Arm and promote", "start"),)
+    return tuple((name, "end") for name in BOUNDARIES) + (("Arm and promote", "start"),)
 
 
 class TestKilledController:
