@@ -13,21 +13,10 @@ import grp
 import os
 import pwd
 import re
-import ssl
 import stat
 import time
 
-try:
-    import ctypes
-except ImportError:  # a Python without it cannot look into processes of others where root may not
-    ctypes = None
-try:
-    from http.client import HTTPConnection, HTTPException, HTTPSConnection
-except ImportError:  # not on a target that this collection supports; keeps documentation tools on old Pythons working
-    HTTPConnection = HTTPSConnection = None
-    HTTPException = Exception
-
-from ansible_collections.circonus.inside.plugins.module_utils import address, host_check_parse, service
+from ansible_collections.circonus.inside.plugins.module_utils import host_check_parse, service
 from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
 
 NET = (("tcp", "/proc/net/tcp"), ("tcp", "/proc/net/tcp6"), ("udp", "/proc/net/udp"), ("udp", "/proc/net/udp6"))
@@ -156,7 +145,9 @@ def _sockets_below(base):
 @contextlib.contextmanager
 def file_access_as(uid, gid):
     """Files are accessed as this user for a while, by this thread only (setfsuid(2)); nothing else changes."""
-    if ctypes is None:
+    try:
+        import ctypes
+    except ImportError:  # a Python without it cannot look into processes of others where root may not
         yield
         return
     library = ctypes.CDLL(None)
@@ -205,11 +196,15 @@ def _own_family(table):
 
 def ask(host, port, path, tls=False, header=None, timeout=3.0):
     """GET one page of this host. Returns ``{"status": int or None, "seconds", "error", "body"}``; never raises."""
+    from http.client import HTTPConnection, HTTPException, HTTPSConnection
+
     answer = {"status": None, "seconds": 0.0, "error": "", "body": ""}
     started = time.monotonic()
     connection = None
     try:
         if tls:
+            import ssl
+
             context = ssl.SSLContext(getattr(ssl, "PROTOCOL_TLS_CLIENT", ssl.PROTOCOL_SSLv23))
             context.check_hostname = False
             # Only whether it answers is asked; its certificate is read from its file.
@@ -394,7 +389,7 @@ def crontabs():
 # ---- programs --------------------------------------------------------------------------------------------------
 
 
-def versions(paths, packages, timeout=5.0, find=address.find_program, run=service.run):
+def versions(paths, packages, timeout=5.0, find=service.find_program, run=service.run):
     """Versions of ``packages`` and of those that own ``paths``, from the package manager of this host.
 
     Returns ``{"versions": {package: version}, "owners": {path: package}}``.
