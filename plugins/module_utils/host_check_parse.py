@@ -372,14 +372,22 @@ def parse_versions(text):
     return dict((pair[0], pair[1]) for pair in pairs if len(pair) == 2 and pair[0] and pair[1])
 
 
-def parse_owners(text):
-    """``{path: package}`` of ``dpkg -S``, without diversions."""
+def parse_dpkg_status(text, names):
+    """``{package: version}`` of those of ``names`` that are installed, from the status file of dpkg. A name may have
+    its architecture behind a colon."""
     found = {}
-    for line in text.splitlines():
-        packages, mark, path = line.partition(": ")
-        names = [name.strip() for name in packages.split(",")]
-        if mark and path.startswith("/") and " " not in names[0]:
-            found[path] = names[0]
+    for name in names:
+        package, mark, architecture = name.partition(":")
+        start = ("\n" + text).find("\nPackage: " + package + "\n")
+        while start >= 0:
+            end = text.find("\n\n", start)
+            fields = dict(line.split(": ", 1) for line in text[start:None if end < 0 else end].splitlines()
+                          if ": " in line and not line.startswith(" "))
+            right = not architecture or fields.get("Architecture") == architecture
+            if right and fields.get("Status", "").endswith(" installed") and fields.get("Version"):
+                found[name] = fields["Version"]
+                break
+            start = text.find("\nPackage: " + package + "\n", start + 1)
     return found
 
 

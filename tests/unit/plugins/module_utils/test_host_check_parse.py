@@ -258,10 +258,37 @@ class TestParseVersions:
         assert parse.parse_versions(text) == {"circonus-web-service": "0.1.1572639958"}
 
 
-class TestParseOwners:
-    def test_names_the_package_of_a_path(self):
-        text = "diversion by a from: /b\nrabbitmq-server: /usr/sbin/rabbitmqctl\nx, y: /usr/share\n"
-        assert parse.parse_owners(text) == {"/usr/sbin/rabbitmqctl": "rabbitmq-server", "/usr/share": "x"}
+DPKG_STATUS = """Package: fq
+Status: install ok installed
+Architecture: amd64
+Version: 1.0-2
+Description: queue
+ Version: of no use
+
+Package: fqd
+Status: deinstall ok config-files
+Architecture: amd64
+Version: 0.9
+
+Package: libx
+Status: install ok installed
+Architecture: i386
+Version: 1
+
+Package: libx
+Status: install ok installed
+Architecture: amd64
+Version: 2
+"""
+
+
+class TestParseDpkgStatus:
+    def test_names_what_is_installed(self):
+        assert parse.parse_dpkg_status(DPKG_STATUS, ["fq", "fqd", "nothing"]) == {"fq": "1.0-2"}
+
+    def test_knows_architectures(self):
+        assert parse.parse_dpkg_status(DPKG_STATUS, ["libx:amd64", "libx:i386", "libx:arm64"]) == {
+            "libx:amd64": "2", "libx:i386": "1"}
 
 
 class TestParseOwnerLines:

@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from ansible_collections.circonus.inside.plugins.module_utils import host_check_read as read
+from ansible_collections.circonus.inside.plugins.module_utils import service
 from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
 
 
@@ -346,20 +347,39 @@ class TestVersions:
         (tmp_path / "fqd").write_text("")
         rpm = Programs({"rpm -qf": (0, "circonus-fq\t1.0\n"), "rpm -q ": (1, "x\t2\npackage y is not installed\n")})
         paths = [str(tmp_path / "fqd"), str(tmp_path / "nothing")]
-        assert read.versions(paths, ["x", "y"], find=rpm.find, run=rpm) == {
+        assert read.versions(paths, ["x", "y"], find=rpm.find, run=rpm, dpkg=str(tmp_path / "no")) == {
             "versions": {"circonus-fq": "1.0", "x": "2"}, "owners": {paths[0]: "circonus-fq"}}
         assert len(rpm.calls) == 2
 
-    def test_asks_dpkg(self, tmp_path):
+    def test_asks_rpm_once_when_the_paths_tell_all(self, tmp_path):
         (tmp_path / "fqd").write_text("")
-        path = str(tmp_path / "fqd")
-        dpkg = Programs({"dpkg -S": (0, "fq: %s\n" % path), "dpkg-query": (0, "fq\t1.0\n")})
-        found = read.versions([path], [], find=dpkg.find, run=dpkg)
-        assert found == {"versions": {"fq": "1.0"}, "owners": {path: "fq"}}
+        rpm = Programs({"rpm -qf": (0, "circonus-fq\t1.0\n")})
+        found = read.versions([str(tmp_path / "fqd")], ["circonus-fq"], find=rpm.find, run=rpm, dpkg="/nowhere")
+        assert found["versions"] == {"circonus-fq": "1.0"} and len(rpm.calls) == 1
+
+    def test_reads_the_database_of_dpkg(self, tmp_path):
+        for name in ("fqd", "fqd-more", "stray"):
+            (tmp_path / name).write_text("")
+        paths = [str(tmp_path / name) for name in ("fqd", "fqd-more", "stray", "nothing")]
+        (tmp_path / "info").mkdir()
+        (tmp_path / "info" / "fq:amd64.list").write_text("/.\n{0}\n".format(paths[0]))
+        (tmp_path / "info" / "more.list").write_text("{0}\n/elsewhere{1}\n".format(paths[1], paths[2]))
+        stanza = "Package: {0}\nStatus: install ok installed\nArchitecture: amd64\nVersion: {1}\n"
+        (tmp_path / "status").write_text("\n".join([stanza.format("fq", 1), stanza.format("more", 2)]))
+        none = Programs({})
+        assert read.versions(paths, ["x"], find=none.find, run=none, dpkg=str(tmp_path)) == {
+            "versions": {"fq:amd64": "1", "more": "2"}, "owners": {paths[0]: "fq:amd64", paths[1]: "more"}}
+        assert none.calls == []
+
+    @pytest.mark.skipif(not os.path.exists("/var/lib/dpkg/status"), reason="no dpkg here")
+    def test_agrees_with_dpkg_itself(self):
+        path = next(path for path in ("/usr/bin/dpkg", "/bin/dpkg") if os.path.exists(path))
+        said = service.run(["dpkg-query", "-W", "-f", "${Version}", "dpkg"])[1]
+        assert read.versions([path], []) == {"versions": {"dpkg": said}, "owners": {path: "dpkg"}}
 
     def test_says_that_there_is_no_package_manager(self):
         with pytest.raises(InsideError, match="found neither"):
-            read.versions([], ["x"], find=lambda name: None)
+            read.versions([], ["x"], find=lambda name: None, dpkg="/nowhere")
 
 
 CLUSTER = '{"running_nodes": ["rabbit@a"], "disk_nodes": ["rabbit@a"], "partitions": {}, "alarms": []}'
