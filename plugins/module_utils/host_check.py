@@ -41,7 +41,6 @@ CHILD_SLACK_S = 10.0
 # Kept of the deadline to put the answer together.
 RESERVE_S = 0.3
 COMM_LENGTH = 15
-RABBITMQCTL = "/opt/rabbitmq/sbin/rabbitmqctl"
 PKI_KINDS = ("ca", "cert", "key", "crl", "keystore")
 
 
@@ -550,9 +549,13 @@ def _jobs(params, entries, limits, sockets, inner_s):
 
         jobs["web_db"] = lambda: web_db.collect(dict(params.get("web_db") or {}))
     if "mq" in roles:
+        from ansible_collections.circonus.inside.plugins.module_utils import rabbitmq
+
         options = params.get("mq") or {}
-        command = options.get("command") or _rabbitmqctl(entries)
-        jobs["mq"] = lambda: host_check_read.cluster(command, int(options.get("epmd_port") or 4369), inner_s)
+        command = options.get("command") or _rabbitmqctl(entries) or rabbitmq.PROGRAM
+        epmd, page = (int(options.get(key) or port) for key, port in (
+            ("epmd_port", 4369), ("management_port", rabbitmq.MANAGEMENT_PORT)))
+        jobs["mq"] = lambda: rabbitmq.cluster(command, epmd, inner_s, page)
     for number, url in enumerate(_status_urls(params, roles)):
         from ansible_collections.circonus.inside.plugins.module_utils import status_page
 
@@ -576,7 +579,7 @@ def _rabbitmqctl(entries):
         for path in (entry.get("paths") or {}).get("binaries") or []:
             if isinstance(path, str) and path.endswith("/rabbitmqctl"):
                 return path
-    return RABBITMQCTL
+    return None
 
 
 def _status_urls(params, roles):

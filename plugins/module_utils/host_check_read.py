@@ -13,6 +13,7 @@ import grp
 import os
 import pwd
 import re
+import socket
 import stat
 import time
 
@@ -196,14 +197,16 @@ def _own_family(table):
 # ---- pages -----------------------------------------------------------------------------------------------------
 
 
-def ask(host, port, path, tls=False, header=None, timeout=3.0):
-    """GET one page of this host. Returns ``{"status": int or None, "seconds", "error", "body"}``; never raises."""
-    from http.client import HTTPConnection, HTTPException, HTTPSConnection
+def ask(host, port, path, tls=False, header=None, timeout=3.0, login=None):
+    """GET one page of this host. Returns ``{"status": int or None, "seconds", "error", "body"}``; never raises.
 
+    login: ``user:password``. Written by hand because http.client reads a mail parser first, 14 ms of CPU on every host.
+    """
     answer = {"status": None, "seconds": 0.0, "error": "", "body": ""}
     started = time.monotonic()
     connection = None
     try:
+        connection = socket.create_connection((host, port), timeout)
         if tls:
             import ssl
 
@@ -211,24 +214,24 @@ def ask(host, port, path, tls=False, header=None, timeout=3.0):
             context.check_hostname = False
             # Only whether it answers is asked; its certificate is read from its file.
             context.verify_mode = ssl.CERT_NONE
-            connection = HTTPSConnection(host, port, timeout=timeout, context=context)
-        else:
-            connection = HTTPConnection(host, port, timeout=timeout)
-        connection.request("GET", path, headers={"Host": header} if header else {})
-        reply = connection.getresponse()
-        answer["status"] = reply.status
-        body = b""
-        while len(body) < BODY_LIMIT:
+            connection = context.wrap_socket(connection)
+        connection.sendall(host_check_parse.http_request(host, port, path, header, login))
+        data, reply = b"", None
+        while len(data) < BODY_LIMIT and not (reply and reply["complete"]):
             if time.monotonic() - started > timeout:
                 answer["error"] = "the answer did not end within {0:g} s".format(timeout)
                 break
-            # read() would wait for all of it.
-            data = reply.read1(min(65536, BODY_LIMIT - len(body)))
-            if not data:
+            more = connection.recv(65536)
+            if not more:
                 break
-            body += data
-        answer["body"] = body.decode("utf-8", "replace")
-    except (OSError, HTTPException, ValueError) as exc:
+            data += more
+            reply = host_check_parse.http_reply(data)
+            answer["status"] = reply and reply["status"]
+        if reply:
+            answer["body"] = reply["body"].decode("utf-8", "replace")
+        elif not answer["error"]:
+            answer["error"] = "the connection was closed without an answer"
+    except (OSError, ValueError) as exc:
         text = str(exc)
         if "timed out" in text:
             text = "no answer within {0:g} s".format(timeout)
@@ -427,26 +430,3 @@ def dpkg_owners(paths, lists):
                 owned[path] = os.path.basename(name)[:-len(".list")]
                 del left[path]
     return owned
-
-
-def cluster(command, epmd_port=4369, timeout=10.0, run=service.run):
-    """State of the RabbitMQ cluster as this node sees it; see :func:`host_check_parse.parse_cluster`.
-
-    The command would start the port mapper when it does not run, so it is only asked where that listens.
-    """
-    if epmd_port not in service.listening_ports():
-        raise InsideError("not asked: nothing listens on the port {0} of the Erlang port mapper".format(epmd_port))
-    if not os.access(command, os.X_OK):
-        raise InsideError("expected the program {0}, it is not there".format(command))
-    rc, out, err = run([command, "cluster_status", "--formatter", "json"], timeout)
-    if rc != 0:
-        # Releases before 3.7.9 know no formatter.
-        rc, out, err = run([command, "cluster_status"], timeout)
-    if rc != 0:
-        said = [line.strip() for line in (err + "\n" + out).splitlines() if line.strip()]
-        raise InsideError("rabbitmqctl cluster_status ended with {0}: {1}".format(
-            rc, " ".join(said)[:300] or "no message"))
-    try:
-        return host_check_parse.parse_cluster(out)
-    except ValueError as exc:
-        raise InsideError(str(exc))

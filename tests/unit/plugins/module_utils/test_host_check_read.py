@@ -28,6 +28,10 @@ class _Pages(BaseHTTPRequestHandler):
         if self.path == "/moved":
             self.send_header("Location", "/")
         self.end_headers()
+        if self.path == "/half":
+            self.wfile.write(b"half")
+            self.server.gate.wait(30)
+            return
         if self.path == "/slow":
             while not self.server.gate.wait(0.05):
                 self.wfile.write(b"x")
@@ -81,6 +85,21 @@ class TestAsk:
         answer = read.ask("127.0.0.1", pages, "/slow", timeout=0.5)
         assert answer["status"] == 200 and time.time() - started < 5
         assert answer["error"] == "the answer did not end within 0.5 s"
+
+    def test_a_page_that_stops_keeps_its_status(self, pages):
+        answer = read.ask("127.0.0.1", pages, "/half", timeout=0.3)
+        assert (answer["status"], answer["error"]) == (200, "no answer within 0.3 s")
+
+    def test_a_server_that_hangs_up(self):
+        listener = socket.socket()
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        thread = threading.Thread(target=lambda: listener.accept()[0].close())
+        thread.start()
+        answer = read.ask("127.0.0.1", listener.getsockname()[1], "/", timeout=3)
+        thread.join()
+        listener.close()
+        assert answer["status"] is None and answer["error"]
 
     def test_a_port_nobody_accepts_on(self, deaf):
         assert read.ask("127.0.0.1", deaf, "/", timeout=0.3)["error"] == "no answer within 0.3 s"
@@ -380,30 +399,3 @@ class TestVersions:
     def test_says_that_there_is_no_package_manager(self):
         with pytest.raises(InsideError, match="found neither"):
             read.versions([], ["x"], find=lambda name: None, dpkg="/nowhere")
-
-
-CLUSTER = '{"running_nodes": ["rabbit@a"], "disk_nodes": ["rabbit@a"], "partitions": {}, "alarms": []}'
-
-
-class TestCluster:
-    def test_asks_for_json_first(self, deaf):
-        program = Programs({"sh cluster_status --formatter json": (0, CLUSTER)})
-        assert read.cluster("/bin/sh", deaf, run=program)["running_nodes"] == ["rabbit@a"]
-        assert len(program.calls) == 1
-
-    def test_falls_back_to_terms(self, deaf):
-        program = Programs({"sh cluster_status --formatter": (64, "Error: invalid"),
-                            "sh cluster_status": (0, "[{running_nodes,['rabbit@a']}]")})
-        assert read.cluster("/bin/sh", deaf, run=program)["running_nodes"] == ["rabbit@a"]
-
-    def test_is_not_asked_without_the_port_mapper(self):
-        program = Programs({})
-        with pytest.raises(InsideError, match="port 1 of the Erlang port mapper"):
-            read.cluster("/bin/sh", 1, run=program)
-        assert program.calls == []
-
-    def test_says_what_the_program_says(self, deaf):
-        with pytest.raises(InsideError, match="ended with 69: Error: unable"):
-            read.cluster("/bin/sh", deaf, run=Programs({"sh cluster_status": (69, "Error: unable to connect\n")}))
-        with pytest.raises(InsideError, match="it is not there"):
-            read.cluster("/nowhere/rabbitmqctl", deaf)
