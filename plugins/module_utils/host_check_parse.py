@@ -85,7 +85,11 @@ def parse_cgroup(text):
 
 def _address(text):
     """Hexadecimal address of a table in ``/proc/net`` to text."""
-    packed = b"".join(struct.pack("=I", int(text[at:at + 8], 16)) for at in range(0, len(text), 8))
+    return _unpacked(b"".join(struct.pack("=I", int(text[at:at + 8], 16)) for at in range(0, len(text), 8)))
+
+
+def _unpacked(packed):
+    """Binary address to text; an IPv4 one in IPv6 form is an IPv4 one."""
     if len(packed) == 16 and packed.startswith(b"\0" * 10 + b"\xff\xff"):
         packed = packed[12:]
     return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
@@ -106,6 +110,38 @@ def parse_sockets(text, proto):
             {"proto": proto, "port": int(port, 16), "address": _address(address), "inode": int(fields[9])}
         )
     return found
+
+
+_NETLINK = struct.Struct("=IHHII")
+_DIAG = struct.Struct("=BBBBI48x")
+_PROTOCOLS = {"tcp": (6, 10), "udp": (17, 7)}  # number, state of a socket that waits
+
+
+def diag_request(family, proto):
+    """The question to the kernel for the sockets of one family and protocol that wait for somebody (sock_diag(7))."""
+    number, state = _PROTOCOLS[proto]
+    body = _DIAG.pack(family, number, 0, 0, 1 << state)
+    return _NETLINK.pack(_NETLINK.size + len(body), 20, 0x301, 1, 0) + body  # SOCK_DIAG_BY_FAMILY; REQUEST and DUMP
+
+
+def parse_diag(data, proto):
+    """``(sockets, done)`` of one part of the kernel's answer, in the form of :func:`parse_sockets`. Raises OSError when
+    the kernel refuses, ValueError for anything unexpected."""
+    found, at = [], 0
+    while at + _NETLINK.size <= len(data):
+        length, kind = _NETLINK.unpack_from(data, at)[:2]
+        part = data[at + _NETLINK.size:at + length]
+        if kind == 3:  # NLMSG_DONE
+            return found, True
+        if kind == 2:  # NLMSG_ERROR
+            raise OSError(-struct.unpack("=i", part[:4])[0], "the kernel does not tell its sockets")
+        if kind != 20 or len(part) < 72:
+            raise ValueError("unexpected answer of the kernel")
+        packed = part[8:24] if part[0] == socket.AF_INET6 else part[8:12]
+        found.append({"proto": proto, "port": struct.unpack("!H", part[4:6])[0], "address": _unpacked(packed),
+                      "inode": struct.unpack("=I", part[68:72])[0]})
+        at += (length + 3) & ~3
+    return found, False
 
 
 def bound(addresses):

@@ -203,7 +203,14 @@ def ask_login(host="127.0.0.1", port=MANAGEMENT_PORT, timeout=PAGE_S):
 
 
 def own_address():
-    """An address under which other hosts reach this one, None without a way out. Nothing is sent."""
+    """An address under which other hosts reach this one: that of its name, by which the nodes of a cluster find each
+    other, or that of its way out; None without both. Nothing is sent."""
+    try:
+        address = socket.gethostbyname(socket.gethostname())
+        if not address.startswith("127."):
+            return address
+    except OSError:
+        pass
     probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         probe.connect(("192.0.2.1", 9))

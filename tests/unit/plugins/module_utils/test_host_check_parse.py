@@ -4,7 +4,9 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import socket
 import ssl
+import struct
 import subprocess
 
 import pytest
@@ -220,6 +222,25 @@ class TestParseVersions:
     def test_leaves_messages_out(self):
         text = "circonus-web-service\t0.1.1572639958\npackage x is not installed\n"
         assert parse.parse_versions(text) == {"circonus-web-service": "0.1.1572639958"}
+
+
+class TestParseDiag:
+    DONE = struct.pack("=IHHIIi", 20, 3, 2, 1, 0, 0)
+
+    def test_reads_sockets_to_the_end(self):
+        body = (struct.pack("=BBBB", socket.AF_INET6, 10, 0, 0) + struct.pack("!HH", 80, 0)
+                + b"\0" * 10 + b"\xff\xff\x7f\0\0\x01" + b"\0" * 16 + b"\0" * 12 + b"\0" * 16 + struct.pack("=I", 7))
+        data = struct.pack("=IHHII", 16 + len(body), 20, 2, 1, 0) + body
+        wanted = [{"proto": "tcp", "port": 80, "address": "127.0.0.1", "inode": 7}]
+        assert parse.parse_diag(data, "tcp") == (wanted, False)
+        assert parse.parse_diag(data + self.DONE, "tcp") == (wanted, True)
+
+    def test_says_when_the_kernel_refuses(self):
+        with pytest.raises(OSError) as caught:
+            parse.parse_diag(struct.pack("=IHHIIi", 20, 2, 0, 1, 0, -2), "tcp")
+        assert caught.value.errno == 2
+        with pytest.raises(ValueError):
+            parse.parse_diag(struct.pack("=IHHII", 20, 99, 0, 1, 0) + b"1234", "tcp")
 
 
 class TestHttpRequest:

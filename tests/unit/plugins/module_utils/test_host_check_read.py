@@ -132,6 +132,25 @@ class TestSocketsAndOwners:
         assert owner == {found[0]["inode"]: os.getpid()}
         assert table[os.getpid()]["command"]
 
+    def test_the_kernel_and_its_tables_say_the_same(self):
+        families = (socket.AF_INET, socket.AF_INET6)
+        streams = [socket.socket(family, socket.SOCK_STREAM) for family in families]
+        mine = streams + [socket.socket(family, socket.SOCK_DGRAM) for family in families]
+        for one in mine:
+            one.bind(("", 0))
+        for one in streams:
+            one.listen(1)
+        inodes = {int(os.readlink("/proc/self/fd/%d" % one.fileno())[8:-1]) for one in mine}
+        both = [sorted((item for item in read.sockets(ask) if item["inode"] in inodes), key=lambda item: item["inode"])
+                for ask in (True, False)]
+        for one in mine:
+            one.close()
+        assert both[0] == both[1] and len(both[0]) == 4
+
+    def test_the_tables_are_read_where_the_kernel_does_not_know_the_question(self, monkeypatch):
+        monkeypatch.setattr(read, "NETLINK", 9999)
+        assert read.sockets() == read.sockets(False)
+
     def test_the_oldest_owner_counts(self):
         mine = socket.socket()
         mine.bind(("127.0.0.1", 0))

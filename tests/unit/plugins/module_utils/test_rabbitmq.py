@@ -260,6 +260,14 @@ class TestOwnAddress:
     def test_is_an_address_or_none(self):
         assert rabbitmq.own_address() is None or socket.inet_aton(rabbitmq.own_address())
 
+    def test_is_that_of_the_name_where_no_network_is_everywhere(self, monkeypatch):
+        monkeypatch.setattr(rabbitmq.socket, "gethostbyname", lambda name: "192.0.2.7")
+        assert rabbitmq.own_address() == "192.0.2.7"
+
+    def test_is_never_loopback_by_name(self, monkeypatch):
+        monkeypatch.setattr(rabbitmq.socket, "gethostbyname", lambda name: "127.0.1.1")
+        assert not str(rabbitmq.own_address()).startswith("127.")
+
 
 @pytest.fixture
 def mapper():
