@@ -13,10 +13,12 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import fcntl
 import json
 import os
 import re
 import socket
+import struct
 import time
 
 from ansible_collections.circonus.inside.plugins.module_utils import host_check_read, service
@@ -33,6 +35,7 @@ DEFAULT_LOGIN = "guest:guest"
 # A node that hangs must leave time for rabbitmqctl.
 PAGE_S = 3.0
 POLL = 1.0
+SIOCGIFADDR = 0x8915
 # Exit code of rabbitmqctl without a running node.
 UNAVAILABLE = 69
 
@@ -203,22 +206,21 @@ def ask_login(host="127.0.0.1", port=MANAGEMENT_PORT, timeout=PAGE_S):
 
 
 def own_address():
-    """An address under which other hosts reach this one: that of its name, by which the nodes of a cluster find each
-    other, or that of its way out; None without both. Nothing is sent."""
+    """The IPv4 address of an interface of this host that is not loopback, None without one. Not looked up by name:
+    Hooper makes a host's own name loopback."""
+    question = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
-        address = socket.gethostbyname(socket.gethostname())
-        if not address.startswith("127."):
-            return address
-    except OSError:
-        pass
-    probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    try:
-        probe.connect(("192.0.2.1", 9))
-        return probe.getsockname()[0]
-    except OSError:
+        for _unused, name in socket.if_nameindex():
+            try:
+                answer = fcntl.ioctl(question, SIOCGIFADDR, struct.pack("256s", name.encode("utf-8")))
+            except OSError:  # has none
+                continue
+            address = socket.inet_ntoa(answer[20:24])
+            if not address.startswith("127."):
+                return address
         return None
     finally:
-        probe.close()
+        question.close()
 
 
 def read_pages(port=MANAGEMENT_PORT, timeout=PAGE_S, outside=own_address):
