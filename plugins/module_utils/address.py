@@ -19,22 +19,13 @@ import subprocess
 import time
 
 from ansible_collections.circonus.inside.plugins.module_utils.errors import BadInput, CommandFailed, Refused
+from ansible_collections.circonus.inside.plugins.module_utils.service import find_program
 
-PROGRAM_PATHS = ("/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/local/bin")
 COMMAND_TIMEOUT = 5.0
 _LINE = re.compile(
     r"^\d+:\s+(?P<interface>[^\s@:]+)(?:@\S+)?\s+(?P<family>inet6?)\s+(?P<address>[0-9A-Fa-f.:]+)"
     r"(?:\s+peer\s+(?P<peer>[0-9A-Fa-f.:]+))?(?:/(?P<prefix>\d+))?(?P<rest>.*)$"
 )
-
-
-def find_program(name):
-    """Absolute path of ``name`` in the directories where a system keeps it, or None."""
-    for directory in PROGRAM_PATHS:
-        path = os.path.join(directory, name)
-        if os.access(path, os.X_OK):
-            return path
-    return None
 
 
 def run(argv):

@@ -4,6 +4,9 @@
 
 The readers run side by side within a deadline (:mod:`host_check_gather`). The verdicts are pure functions of what was
 read and of the catalogue entries. What could not be read is told, never guessed: a verdict about it is None.
+
+Ansible sends a module as source text, which every run compiles anew, so what only some hosts need is imported where it
+is used: reading libraries was the largest part of a call.
 """
 
 from __future__ import absolute_import, division, print_function
@@ -14,19 +17,12 @@ import os
 import re
 import time
 
-try:
-    from urllib.parse import urlsplit
-except ImportError:  # not on a target that this collection supports; keeps documentation tools on old Pythons working
-    urlsplit = None
-
 from ansible_collections.circonus.inside.plugins.module_utils import (
-    datacenter,
     host_check_gather,
     host_check_parse,
     host_check_read,
-    hooper,
     service,
-    web_db,
+    site_file,
 )
 from ansible_collections.circonus.inside.plugins.module_utils.errors import BadInput
 
@@ -45,7 +41,6 @@ CHILD_SLACK_S = 10.0
 # Kept of the deadline to put the answer together.
 RESERVE_S = 0.3
 COMM_LENGTH = 15
-RABBITMQCTL = "/opt/rabbitmq/sbin/rabbitmqctl"
 PKI_KINDS = ("ca", "cert", "key", "crl", "keystore")
 
 
@@ -346,6 +341,8 @@ def endpoints_of(entry):
     for item in entry.get("endpoints") or []:
         port, path, tls, header = item.get("port"), item.get("path") or "/", bool(item.get("tls")), item.get("host")
         if port is None and item.get("url"):
+            from urllib.parse import urlsplit
+
             parts = urlsplit(item["url"])
             tls = parts.scheme == "https"
             port, header = parts.port or (443 if tls else 80), header or parts.hostname
@@ -505,7 +502,7 @@ def collect(params):
     sockets = host_check_read.sockets()
     facts, problems = host_check_gather.gather(_jobs(params, entries, limits, sockets, inner_s), inner_s)
     result = judge(params, entries, limits, sockets, facts, problems, now)
-    result["boot_id"] = datacenter.read_boot_id()
+    result["boot_id"] = service.read_boot_id()
     result["host"] = os.uname()[1]
     result["clock"] = clock(now, params.get("reference_epoch"), params.get("clock_offset_s") or 0.0)
     return result
@@ -546,15 +543,23 @@ def _jobs(params, entries, limits, sockets, inner_s):
     if paths or packages:
         jobs["versions"] = lambda: host_check_read.versions(paths, packages, inner_s)
     if params.get("site_path"):
-        jobs["site"] = lambda: datacenter.read_site(params["site_path"])
+        jobs["site"] = lambda: site_file.read_summary(params["site_path"])
     if "web_db" in roles:
+        from ansible_collections.circonus.inside.plugins.module_utils import web_db
+
         jobs["web_db"] = lambda: web_db.collect(dict(params.get("web_db") or {}))
     if "mq" in roles:
+        from ansible_collections.circonus.inside.plugins.module_utils import rabbitmq
+
         options = params.get("mq") or {}
-        command = options.get("command") or _rabbitmqctl(entries)
-        jobs["mq"] = lambda: host_check_read.cluster(command, int(options.get("epmd_port") or 4369), inner_s)
+        command = options.get("command") or _rabbitmqctl(entries) or rabbitmq.PROGRAM
+        epmd, page = (int(options.get(key) or port) for key, port in (
+            ("epmd_port", 4369), ("management_port", rabbitmq.MANAGEMENT_PORT)))
+        jobs["mq"] = lambda: rabbitmq.cluster(command, epmd, inner_s, page)
     for number, url in enumerate(_status_urls(params, roles)):
-        jobs["status {0}".format(number)] = lambda url=url: datacenter.read_status(
+        from ansible_collections.circonus.inside.plugins.module_utils import status_page
+
+        jobs["status {0}".format(number)] = lambda url=url: status_page.read(
             url, page_s, params.get("status_host"), params.get("status_ca_file"), params.get("status_verify", True))
     return jobs
 
@@ -562,6 +567,8 @@ def _jobs(params, entries, limits, sockets, inner_s):
 def _log(path, patterns, limits, site_path):
     answer = host_check_read.log(path, patterns, limits["watch_s"], limits["log_bytes"], limits["log_lines"])
     if answer["errors"]:
+        from ansible_collections.circonus.inside.plugins.module_utils import hooper
+
         secrets = hooper.load_secrets(site_path) if site_path else []
         answer["errors"] = [hooper.redact(line, secrets) for line in answer["errors"]]
     return answer
@@ -572,7 +579,7 @@ def _rabbitmqctl(entries):
         for path in (entry.get("paths") or {}).get("binaries") or []:
             if isinstance(path, str) and path.endswith("/rabbitmqctl"):
                 return path
-    return RABBITMQCTL
+    return None
 
 
 def _status_urls(params, roles):

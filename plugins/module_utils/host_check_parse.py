@@ -85,7 +85,11 @@ def parse_cgroup(text):
 
 def _address(text):
     """Hexadecimal address of a table in ``/proc/net`` to text."""
-    packed = b"".join(struct.pack("=I", int(text[at:at + 8], 16)) for at in range(0, len(text), 8))
+    return _unpacked(b"".join(struct.pack("=I", int(text[at:at + 8], 16)) for at in range(0, len(text), 8)))
+
+
+def _unpacked(packed):
+    """Binary address to text; an IPv4 one in IPv6 form is an IPv4 one."""
     if len(packed) == 16 and packed.startswith(b"\0" * 10 + b"\xff\xff"):
         packed = packed[12:]
     return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
@@ -108,6 +112,38 @@ def parse_sockets(text, proto):
     return found
 
 
+_NETLINK = struct.Struct("=IHHII")
+_DIAG = struct.Struct("=BBBBI48x")
+_PROTOCOLS = {"tcp": (6, 10), "udp": (17, 7)}  # number, state of a socket that waits
+
+
+def diag_request(family, proto):
+    """The question to the kernel for the sockets of one family and protocol that wait for somebody (sock_diag(7))."""
+    number, state = _PROTOCOLS[proto]
+    body = _DIAG.pack(family, number, 0, 0, 1 << state)
+    return _NETLINK.pack(_NETLINK.size + len(body), 20, 0x301, 1, 0) + body  # SOCK_DIAG_BY_FAMILY; REQUEST and DUMP
+
+
+def parse_diag(data, proto):
+    """``(sockets, done)`` of one part of the kernel's answer, in the form of :func:`parse_sockets`. Raises OSError when
+    the kernel refuses, ValueError for anything unexpected."""
+    found, at = [], 0
+    while at + _NETLINK.size <= len(data):
+        length, kind = _NETLINK.unpack_from(data, at)[:2]
+        part = data[at + _NETLINK.size:at + length]
+        if kind == 3:  # NLMSG_DONE
+            return found, True
+        if kind == 2:  # NLMSG_ERROR
+            raise OSError(-struct.unpack("=i", part[:4])[0], "the kernel does not tell its sockets")
+        if kind != 20 or len(part) < 72:
+            raise ValueError("unexpected answer of the kernel")
+        packed = part[8:24] if part[0] == socket.AF_INET6 else part[8:12]
+        found.append({"proto": proto, "port": struct.unpack("!H", part[4:6])[0], "address": _unpacked(packed),
+                      "inode": struct.unpack("=I", part[68:72])[0]})
+        at += (length + 3) & ~3
+    return found, False
+
+
 def bound(addresses):
     """How far the addresses of a socket reach: ``any``, ``local``, or the first address itself."""
     local = [item for item in addresses if item.startswith("127.") or item == "::1"]
@@ -117,6 +153,56 @@ def bound(addresses):
 
 
 # ---- pages -----------------------------------------------------------------------------------------------------
+
+
+def http_request(host, port, path, header=None, login=None):
+    """The bytes of a GET request. header: name of the server, by default its address. login: ``user:password``."""
+    name = header or "{0}:{1}".format("[{0}]".format(host) if ":" in host else host, port)
+    lines = ["GET {0} HTTP/1.1".format(path), "Host: " + name, "Accept-Encoding: identity", "Connection: close"]
+    if login:
+        lines.append("Authorization: Basic " + base64.b64encode(login.encode("utf-8")).decode("ascii"))
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8")
+
+
+def http_reply(data):
+    """``{"status": int, "body": bytes, "complete": bool}`` of an answer as far as it came in, None while its head is
+    not complete. complete: no more will come; without a length that is only told by the end of the connection.
+    Raises ValueError for what is no HTTP."""
+    if not data.startswith(b"HTTP/"[:len(data)]):
+        raise ValueError("expected HTTP, found something else")
+    head, mark, body = data.partition(b"\r\n\r\n")
+    if not mark:
+        return None
+    lines = head.decode("latin-1").split("\r\n")
+    fields = dict((name.strip().lower(), value.strip().lower()) for name, dummy, value in
+                  (line.partition(":") for line in lines[1:]))
+    words = lines[0].split()
+    status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+    if not 100 <= status <= 999:
+        raise ValueError("expected an HTTP status, found {0}".format(lines[0][:80]))
+    if status == 100:
+        return http_reply(body) if body else None
+    if fields.get("transfer-encoding") == "chunked":
+        body, complete = _unchunk(body)
+    else:
+        length = fields.get("content-length", "")
+        complete = status in (204, 304) or length.isdigit() and len(body) >= int(length)
+        body = body[:int(length)] if length.isdigit() else body
+    return {"status": status, "body": body, "complete": complete}
+
+
+def _unchunk(data):
+    """``(body, complete)`` of a chunked body (RFC 7230, 4.1), as far as it came in."""
+    parts = []
+    while True:
+        size, mark, rest = data.partition(b"\r\n")
+        if not mark:
+            return b"".join(parts), False
+        length = int(size.split(b";")[0], 16)
+        if not length:
+            return b"".join(parts), True
+        parts.append(rest[:length])
+        data = rest[length + 2:]
 
 
 def section_names(body):
@@ -265,104 +351,6 @@ def find_cron(jobs, script, user=None):
     return next((job for job in found if user and job["user"] == user), found[0] if found else None)
 
 
-# ---- RabbitMQ --------------------------------------------------------------------------------------------------
-
-_TOKEN = re.compile(r"""\s*(?:(?P<string>"(?:\\.|[^"\\])*")|(?P<quoted>'(?:\\.|[^'\\])*')|(?P<mark><<|>>|[\[\]{},])"""
-                    r"""|(?P<word>[^\s\[\]{},<>"']+))""")
-
-
-def parse_terms(text):
-    """An Erlang term as lists (of lists and tuples) and strings. Raises ValueError for what is none."""
-    tokens, at = [], 0
-    text = text.strip()
-    while at < len(text):
-        match = _TOKEN.match(text, at)
-        if not match:
-            raise ValueError("unexpected text in an Erlang term")
-        at = match.end()
-        if match.group("mark"):
-            if match.group("mark") in "[]{},":
-                tokens.append((True, match.group("mark")))
-        else:
-            tokens.append((False, match.group("word") or match.group(match.lastgroup)[1:-1]))
-    value, end = _term(tokens, 0)
-    return value
-
-
-def _term(tokens, at):
-    if at >= len(tokens):
-        raise ValueError("an Erlang term ends early")
-    mark, value = tokens[at]
-    if not mark:
-        return value, at + 1
-    if value not in "[{":
-        raise ValueError("unexpected {0} in an Erlang term".format(value))
-    close, items, at = {"[": "]", "{": "}"}[value], [], at + 1
-    while at < len(tokens) and tokens[at] != (True, close):
-        item, at = _term(tokens, at)
-        items.append(item)
-        if at < len(tokens) and tokens[at] == (True, ","):
-            at += 1
-    if at >= len(tokens):
-        raise ValueError("an Erlang term ends early")
-    return items, at + 1
-
-
-def parse_cluster(text):
-    """State of a RabbitMQ cluster from ``rabbitmqctl cluster_status``, as JSON or as Erlang terms.
-
-    Returns ``{"cluster_name", "nodes", "running_nodes": [names], "partitions": {node: [nodes]}, "alarms": [texts]}``.
-    Raises ValueError for anything else.
-    """
-    start = text.find("{")
-    try:
-        document = json.loads(text[start:]) if start >= 0 else None
-    except ValueError:
-        document = None
-    if isinstance(document, dict):
-        alarms = document.get("alarms") or []
-        partitions = document.get("partitions") or {}
-        if isinstance(partitions, list):
-            partitions = dict(
-                (item.get("node", item.get("name")), item.get("partitions", [])) if isinstance(item, dict)
-                else (item[0], item[1]) for item in partitions
-            )
-        nodes = (document.get("disk_nodes") or []) + (document.get("ram_nodes") or [])
-        return {
-            "cluster_name": document.get("cluster_name") or "",
-            "nodes": sorted(nodes),
-            "running_nodes": sorted(document.get("running_nodes") or []),
-            "partitions": partitions,
-            "alarms": sorted(_alarm(item) for item in alarms),
-        }
-    start = text.find("[{")
-    if start < 0:
-        raise ValueError("expected the state of a cluster from rabbitmqctl, found something else")
-    term = parse_terms(text[start:])
-    values = dict((item[0], item[1]) for item in term if isinstance(item, list) and len(item) == 2)
-    if "running_nodes" not in values and "nodes" not in values:
-        raise ValueError("expected the state of a cluster from rabbitmqctl, found other terms")
-    nodes = [name for kind in values.get("nodes", []) for name in kind[1]]
-    alarms = []
-    for item in values.get("alarms", []):
-        found = item[1] if isinstance(item, list) and len(item) == 2 else []
-        alarms += ["{0} on {1}".format(name if isinstance(name, str) else " ".join(name), item[0]) for name in found]
-    return {
-        "cluster_name": values.get("cluster_name", ""),
-        "nodes": sorted(nodes),
-        "running_nodes": sorted(values.get("running_nodes", [])),
-        "partitions": dict((item[0], item[1]) for item in values.get("partitions", [])),
-        "alarms": sorted(alarms),
-    }
-
-
-def _alarm(item):
-    if not isinstance(item, dict):
-        return str(item)
-    kind = item.get("resource") or item.get("type") or "alarm"
-    return "{0} on {1}".format(kind, item.get("node") or "unknown")
-
-
 # ---- packages --------------------------------------------------------------------------------------------------
 
 
@@ -372,14 +360,22 @@ def parse_versions(text):
     return dict((pair[0], pair[1]) for pair in pairs if len(pair) == 2 and pair[0] and pair[1])
 
 
-def parse_owners(text):
-    """``{path: package}`` of ``dpkg -S``, without diversions."""
+def parse_dpkg_status(text, names):
+    """``{package: version}`` of those of ``names`` that are installed, from the status file of dpkg. A name may have
+    its architecture behind a colon."""
     found = {}
-    for line in text.splitlines():
-        packages, mark, path = line.partition(": ")
-        names = [name.strip() for name in packages.split(",")]
-        if mark and path.startswith("/") and " " not in names[0]:
-            found[path] = names[0]
+    for name in names:
+        package, mark, architecture = name.partition(":")
+        start = ("\n" + text).find("\nPackage: " + package + "\n")
+        while start >= 0:
+            end = text.find("\n\n", start)
+            fields = dict(line.split(": ", 1) for line in text[start:None if end < 0 else end].splitlines()
+                          if ": " in line and not line.startswith(" "))
+            right = not architecture or fields.get("Architecture") == architecture
+            if right and fields.get("Status", "").endswith(" installed") and fields.get("Version"):
+                found[name] = fields["Version"]
+                break
+            start = text.find("\nPackage: " + package + "\n", start + 1)
     return found
 
 

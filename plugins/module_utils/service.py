@@ -28,15 +28,8 @@ __metaclass__ = type
 import fnmatch
 import os
 import re
-import ssl
 import subprocess
 import time
-
-try:
-    from http.client import HTTPConnection, HTTPException, HTTPSConnection
-except ImportError:  # not on a target that this collection supports; keeps documentation tools on old Pythons working
-    HTTPConnection = HTTPSConnection = None
-    HTTPException = OSError
 
 from ansible_collections.circonus.inside.plugins.module_utils.errors import (
     BadInput,
@@ -58,12 +51,22 @@ PROPERTIES = (
     "Result",
     "NRestarts",
 )
+PROGRAM_PATHS = ("/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/local/bin")
 VERBS = ("check", "start", "stop", "restart")
 DOWN_STATES = ("inactive", "failed")
 POLL = 0.1
 # Bytes of a log that are searched for the sign of life, the newest.
 LOG_WINDOW = 4 * 1024 * 1024
 _PAST = {"start": "started", "stop": "stopped", "enable": "enabled", "disable": "disabled"}
+
+
+def find_program(name):
+    """Absolute path of ``name`` in the directories where a system keeps it, or None."""
+    for directory in PROGRAM_PATHS:
+        path = os.path.join(directory, name)
+        if os.access(path, os.X_OK):
+            return path
+    return None
 
 
 def run(argv, timeout=30.0):
@@ -143,6 +146,15 @@ def show_units(names, runner=run, timeout=10.0):
             )
         )
     return parse_show(out, names, time.time(), _monotonic())
+
+
+def read_boot_id():
+    """Identity of the running boot; changes with a restart of the host."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as handle:
+            return handle.read().strip()
+    except (IOError, OSError):
+        return ""
 
 
 def installed_units(pattern="circonus-*", runner=run, timeout=10.0):
@@ -390,6 +402,10 @@ def endpoint_url(endpoint):
 
 def http_status(endpoint, timeout=3.0):
     """Ask an endpoint on this host once: ``{"status": int or None, "error": str}``. Any certificate is accepted."""
+    # Most callers ask nothing: reading this library costs more than what else this file does.
+    import ssl
+    from http.client import HTTPConnection, HTTPException, HTTPSConnection
+
     if endpoint.get("tls"):
         context = ssl.create_default_context()
         context.check_hostname = False

@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 
-from ansible_collections.circonus.inside.plugins.module_utils.errors import BadInput, Refused
+from ansible_collections.circonus.inside.plugins.module_utils.errors import BadInput, InsideError, Refused
 
 PATH = "/opt/circonus/var/chef-solo/data_bags/service_map/site.json"
 SPELLINGS = {
@@ -70,6 +70,42 @@ def load(path):
     if not isinstance(document, dict):
         raise Refused("Expected a JSON object in %s, found %s." % (path, type(document).__name__))
     return document
+
+
+def role_of(document, name):
+    """Attributes of a role in a site.json, whichever spelling the file uses. Empty when the role is not there."""
+    roles = document.get("svclist")
+    roles = roles if isinstance(roles, dict) else {}
+    value = roles.get(name, roles.get(name.replace("_", "-"), {}))
+    return value if isinstance(value, dict) else {}
+
+
+def summarise(document):
+    """The few values of an installed site.json that tell which site is meant to be active; no secrets. Pure."""
+    web_db = role_of(document, "web_db")
+    return {
+        "present": True,
+        "sha256": canonical_sha256(document),
+        "active_datacenter": document.get("active_datacenter"),
+        "ca_primary": role_of(document, "ca").get("primary"),
+        "web_db_master": web_db.get("master"),
+        "web_db_connect_host": web_db.get("connect_host"),
+        "secondary_cluster": role_of(document, "data_storage").get("secondary_cluster"),
+        "error": "",
+    }
+
+
+def read_summary(path):
+    """:func:`summarise` of the file at ``path``; a missing or broken file is an answer too."""
+    nothing = dict.fromkeys(
+        ("active_datacenter", "ca_primary", "web_db_master", "web_db_connect_host", "secondary_cluster")
+    )
+    if not os.path.exists(path):
+        return dict(nothing, present=False, sha256="", error="{0} is missing".format(path))
+    try:
+        return summarise(load(path))
+    except (InsideError, ValueError, IOError, OSError) as exc:
+        return dict(nothing, present=True, sha256="", error=str(exc))
 
 
 def strays(path):

@@ -58,8 +58,10 @@ options:
     default: {}
   mq:
     description:
-      - Options for the message queue, C(command) (path of rabbitmqctl, by default as in the catalogue) and C(epmd_port)
-        (4369). The command is not run while nothing listens on that port, because it would start the port mapper.
+      - Options for the message queue, C(management_port) (55672), C(command) (path of rabbitmqctl, by default as in the
+        catalogue) and C(epmd_port) (4369).
+      - The management page is asked with the documented credentials. Where these do not work the command is run, but
+        not while nothing listens on C(epmd_port), because it would start the port mapper.
     type: dict
     default: {}
   status_url:
@@ -231,12 +233,14 @@ web_db:
 mq:
   description: >-
     State of the RabbitMQ cluster as this node sees it, C(cluster_name), C(nodes), C(running_nodes), C(partitions)
-    (nodes that a node cannot see, by node) and C(alarms). Empty without the role.
+    (nodes that a node cannot see, by node), C(alarms) and C(default_credentials), whether other hosts get in with
+    guest/guest (V(none) when that was not told). Empty without the role.
   returned: success
   type: dict
   sample:
     alarms: []
     cluster_name: rabbit@mq1
+    default_credentials: false
     nodes: [rabbit@mq1, rabbit@mq2]
     partitions: {}
     running_nodes: [rabbit@mq1, rabbit@mq2]

@@ -14,8 +14,7 @@ import itertools
 import os
 import re
 
-import yaml
-
+from ansible.module_utils.common.yaml import yaml_load
 from ansible_collections.circonus.inside.plugins.module_utils.errors import BadInput
 from ansible_collections.circonus.inside.plugins.module_utils.release import in_release, release_date
 from ansible_collections.circonus.inside.plugins.plugin_utils.site_data import LAST_STAGE, STAGES
@@ -114,7 +113,7 @@ def load(directory: str = ROLES) -> dict:
         path = os.path.join(directory, name, "vars", "main.yml")
         if os.path.exists(path):
             with open(path, encoding="utf-8") as handle:
-                entry = (yaml.safe_load(handle) or {}).get(name + "_service")
+                entry = (yaml_load(handle) or {}).get(name + "_service")
             if entry:
                 entries[name] = entry
     return entries
@@ -134,7 +133,7 @@ def unit_names(role: str) -> list:
 def chain(trigger: str, edition: str) -> list:
     """What has to be restarted after ``trigger`` (web_db, mq), in order: [{"role", "only" (optional)}]."""
     with open(os.path.join(ROLES, "service", "vars", "main.yml"), encoding="utf-8") as handle:
-        return yaml.safe_load(handle)["service_dependants"][trigger][edition]
+        return yaml_load(handle)["service_dependants"][trigger][edition]
 
 
 # -- what a host of a release has -------------------------------------------------------------------------------------

@@ -54,6 +54,17 @@ def address(sites: dict, host: str) -> str:
     raise Refused("Expected %s in machinfo of a site.json, found no such host." % host)
 
 
+def kept_stopped(entry: dict, host: str, raw: dict, passive: bool) -> bool:
+    """Whether nothing of a role may run on a host: alerting in a passive site, the CA anywhere but on ``ca.primary``.
+
+    Two authorities at once would sign with the same serial numbers (operation manual, "CA").
+    raw: site.json of the host's site.
+    """
+    if passive and entry.get("passive") == "stopped":
+        return True
+    return entry["name"] == "ca" and role(raw, "ca").get("primary") not in (None, "", host)
+
+
 def site_of(sites: dict, host: str) -> str | None:
     """Site in which a host stands."""
     return next((name for name, site in sites.items() if host in site["hosts"]), None)

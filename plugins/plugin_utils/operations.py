@@ -421,15 +421,14 @@ def _primary_last(situation, name, hosts):
 
 
 def kept_stopped(situation: f.Situation, entry: dict, hosts: list, more: dict) -> dict:
-    """{host: [unit ids]} that are never started: what the inventory says, and the CA anywhere but on ``ca.primary``.
+    """{host: [unit ids]} that are never started: what the inventory says, and a CA that is not ``ca.primary``.
 
-    Two authorities at once would sign with the same serial numbers (operation manual, "CA").
+    What a passive site keeps down is told by its own plan.
     """
     kept = dict(more.get("keep_stopped") or {})
-    for host in hosts if entry["name"] == "ca" else ():
+    for host in hosts:
         site = f.site_of(situation.sites, host)
-        primary = f.role(situation.sites[site]["raw"], "ca").get("primary") if site else None
-        if primary and primary != host:
+        if site and f.kept_stopped(entry, host, situation.sites[site]["raw"], passive=False):
             kept[host] = [unit["id"] for unit in entry["units"]]
     return kept
 

@@ -62,18 +62,11 @@ def role_entries(roles, release=None, host=None) -> list:
 
 
 def kept_stopped(sites: dict, site: str | None, host: str, entries: list) -> list:
-    """Roles whose services must not run on this host: alerting in a standby site, the CA anywhere but on ca.primary."""
+    """Names of the roles whose services must not run on this host; see :func:`failover.kept_stopped`."""
     if site is None:
         return []
-    out = []
-    for entry in entries:
-        if entry.get("passive") == "stopped" and sites[site]["active"] is False:
-            out.append(entry["name"])
-        if entry["name"] == "ca":
-            primary = failover.role(sites[site]["raw"], "ca").get("primary")
-            if primary and primary != host:
-                out.append("ca")
-    return out
+    raw, passive = sites[site]["raw"], sites[site]["active"] is False
+    return [entry["name"] for entry in entries if failover.kept_stopped(entry, host, raw, passive)]
 
 
 # -- the platform -----------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ import uuid
 
 import yaml
 
+from ansible.module_utils.common.yaml import yaml_load
 from ansible_collections.circonus.inside.plugins.module_utils.errors import BadInput
 
 SCHEMA = "circonus.inside.report/1"
@@ -82,7 +83,7 @@ def load_meta(playbook_dir: str, procedure: str) -> dict:
     path = os.path.join(playbook_dir, procedure + ".meta.yml")
     try:
         with open(path, encoding="utf-8") as handle:
-            meta = yaml.safe_load(handle)
+            meta = yaml_load(handle)
     except (OSError, yaml.YAMLError) as error:
         raise BadInput("Expected the description of the procedure in %s; found: %s." % (path, error)) from error
     if not isinstance(meta, dict):

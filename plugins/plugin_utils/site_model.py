@@ -10,6 +10,7 @@ import copy
 import os
 
 import yaml
+from ansible.module_utils.common.yaml import yaml_load
 from ansible_collections.circonus.inside.plugins.module_utils.errors import BadInput
 from ansible_collections.circonus.inside.plugins.plugin_utils import site_rules, site_schema
 from ansible_collections.circonus.inside.plugins.plugin_utils.site_data import (
@@ -116,7 +117,7 @@ def read_sources(sources):
             continue
         try:
             with open(source, encoding="utf-8") as handle:
-                config = yaml.safe_load(handle)
+                config = yaml_load(handle)
         except OSError as error:
             raise BadInput("%s cannot be read: %s." % (source, error.strerror)) from None
         except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -33,6 +33,11 @@ def shell(text):
     return ["sh", "-c", text]
 
 
+def rabbit(users):
+    """Change who is let in from the host itself only, in the running RabbitMQ."""
+    return ["/opt/rabbitmq/sbin/rabbitmqctl", "eval", "application:set_env(rabbit, loopback_users, %s)." % users]
+
+
 #: (id, host, how it is broken, how it is mended); all at once, on parts that do not hide each other. What follows from
 #: a unit that is down (the cluster without a node, the database without a replica) is not said a second time.
 FAULTS = (
@@ -54,6 +59,7 @@ FAULTS = (
      shell("cp -p /root/site.json " + SITE)),
     ("unit_down", "east-app1", shell("systemctl stop circonus-rabbitmq"),
      shell("systemctl start circonus-rabbitmq")),
+    ("default_credentials", "west-app1", rabbit("[]"), rabbit('[<<"guest">>]')),
     ("unit_down", "west-app3", shell("systemctl stop circonus-postgres-circonus_wdb"),
      shell("systemctl start circonus-postgres-circonus_wdb")),
     ("port_stolen", "west-app2",

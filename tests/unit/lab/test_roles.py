@@ -101,6 +101,7 @@ class TestRabbit:
         text = mq.settings(["east-app1", "east-app2"])
         assert "cluster_formation.classic_config.nodes.2 = rabbit@east-app2\n" in text
         assert "management.tcp.port = 55672\n" in text
+        assert "loopback_users.guest = true\n" in text
 
 
 class TestAuthority:

@@ -4,7 +4,9 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import socket
 import ssl
+import struct
 import subprocess
 
 import pytest
@@ -216,52 +218,95 @@ class TestFindCron:
         assert parse.find_cron(jobs[:2], "/www/bin/x.pl") is None
 
 
-NEW_CLUSTER = """{"alarms":[{"node":"rabbit@mq2","resource":"memory","type":"resource_limit"}],
-"cluster_name":"rabbit@mq1","disk_nodes":["rabbit@mq2","rabbit@mq1"],"ram_nodes":[],"running_nodes":["rabbit@mq1"],
-"partitions":{"rabbit@mq1":["rabbit@mq2"]}}"""
-OLD_CLUSTER = """Cluster status of node 'rabbit@mq1' ...
-[{nodes,[{disc,['rabbit@mq1','rabbit@mq2']}]},
- {running_nodes,['rabbit@mq1']},
- {cluster_name,<<"rabbit@mq1">>},
- {partitions,[{'rabbit@mq1',['rabbit@mq2']}]},
- {alarms,[{'rabbit@mq2',[memory]},{'rabbit@mq1',[]}]}]
-...done.
-"""
-
-
-class TestParseCluster:
-    def test_both_forms_say_the_same(self):
-        wanted = {
-            "cluster_name": "rabbit@mq1",
-            "nodes": ["rabbit@mq1", "rabbit@mq2"],
-            "running_nodes": ["rabbit@mq1"],
-            "partitions": {"rabbit@mq1": ["rabbit@mq2"]},
-            "alarms": ["memory on rabbit@mq2"],
-        }
-        assert parse.parse_cluster(NEW_CLUSTER) == wanted
-        assert parse.parse_cluster(OLD_CLUSTER) == wanted
-
-    def test_reads_the_oldest_form(self):
-        found = parse.parse_cluster("Cluster status of node rabbit@a ...\n[{nodes,[{disc,[rabbit@a]}]},{running_nodes,"
-                                    "[rabbit@a]},{partitions,[]}]\n...done.\n")
-        assert (found["running_nodes"], found["partitions"], found["alarms"]) == (["rabbit@a"], {}, [])
-
-    @pytest.mark.parametrize("text", ["", "Error: unable to connect", "[{a,b}]", "[{nodes,[{disc,["])
-    def test_refuses_anything_else(self, text):
-        with pytest.raises(ValueError):
-            parse.parse_cluster(text)
-
-
 class TestParseVersions:
     def test_leaves_messages_out(self):
         text = "circonus-web-service\t0.1.1572639958\npackage x is not installed\n"
         assert parse.parse_versions(text) == {"circonus-web-service": "0.1.1572639958"}
 
 
-class TestParseOwners:
-    def test_names_the_package_of_a_path(self):
-        text = "diversion by a from: /b\nrabbitmq-server: /usr/sbin/rabbitmqctl\nx, y: /usr/share\n"
-        assert parse.parse_owners(text) == {"/usr/sbin/rabbitmqctl": "rabbitmq-server", "/usr/share": "x"}
+class TestParseDiag:
+    DONE = struct.pack("=IHHIIi", 20, 3, 2, 1, 0, 0)
+
+    def test_reads_sockets_to_the_end(self):
+        body = (struct.pack("=BBBB", socket.AF_INET6, 10, 0, 0) + struct.pack("!HH", 80, 0)
+                + b"\0" * 10 + b"\xff\xff\x7f\0\0\x01" + b"\0" * 16 + b"\0" * 12 + b"\0" * 16 + struct.pack("=I", 7))
+        data = struct.pack("=IHHII", 16 + len(body), 20, 2, 1, 0) + body
+        wanted = [{"proto": "tcp", "port": 80, "address": "127.0.0.1", "inode": 7}]
+        assert parse.parse_diag(data, "tcp") == (wanted, False)
+        assert parse.parse_diag(data + self.DONE, "tcp") == (wanted, True)
+
+    def test_says_when_the_kernel_refuses(self):
+        with pytest.raises(OSError) as caught:
+            parse.parse_diag(struct.pack("=IHHIIi", 20, 2, 0, 1, 0, -2), "tcp")
+        assert caught.value.errno == 2
+        with pytest.raises(ValueError):
+            parse.parse_diag(struct.pack("=IHHII", 20, 99, 0, 1, 0) + b"1234", "tcp")
+
+
+class TestHttpRequest:
+    def test_asks_for_a_plain_answer_and_the_end(self):
+        assert parse.http_request("::1", 80, "/x?y") == (
+            b"GET /x?y HTTP/1.1\r\nHost: [::1]:80\r\nAccept-Encoding: identity\r\nConnection: close\r\n\r\n")
+
+    def test_names_the_server_and_the_user(self):
+        lines = parse.http_request("127.0.0.1", 80, "/", "portal", "guest:guest").split(b"\r\n")
+        assert b"Host: portal" in lines and b"Authorization: Basic Z3Vlc3Q6Z3Vlc3Q=" in lines
+
+
+class TestHttpReply:
+    @pytest.mark.parametrize("data, body, complete", [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", b"ok", True),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok", b"ok", False),
+        (b"HTTP/1.0 200 OK\r\n\r\nok", b"ok", False),
+        (b"HTTP/1.1 200\r\nTransfer-Encoding: Chunked\r\n\r\n2;a=b\r\nok\r\na\r\n0123456789\r\n0\r\n\r\n",
+         b"ok0123456789", True),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", b"ab", False),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"", True),
+    ])
+    def test_reads_what_came_in(self, data, body, complete):
+        assert parse.http_reply(data) == {"status": 200, "body": body, "complete": complete}
+
+    def test_waits_for_the_head(self):
+        assert [parse.http_reply(b"HTTP/1.1 204 No Content\r\n\r\n"[:n]) for n in (0, 3, 10, 26)] == [None] * 4
+        assert parse.http_reply(b"HTTP/1.1 204 No Content\r\n\r\n")["complete"]
+
+    @pytest.mark.parametrize("data", [b"SSH-2.0", b"HTTP/1.1 okay\r\n\r\n", b"HTTP/1.1\r\n\r\n", b"HTTP/1.1 9\r\n\r\n"])
+    def test_refuses_what_is_no_http(self, data):
+        with pytest.raises(ValueError, match="expected"):
+            parse.http_reply(data)
+
+
+DPKG_STATUS = """Package: fq
+Status: install ok installed
+Architecture: amd64
+Version: 1.0-2
+Description: queue
+ Version: of no use
+
+Package: fqd
+Status: deinstall ok config-files
+Architecture: amd64
+Version: 0.9
+
+Package: libx
+Status: install ok installed
+Architecture: i386
+Version: 1
+
+Package: libx
+Status: install ok installed
+Architecture: amd64
+Version: 2
+"""
+
+
+class TestParseDpkgStatus:
+    def test_names_what_is_installed(self):
+        assert parse.parse_dpkg_status(DPKG_STATUS, ["fq", "fqd", "nothing"]) == {"fq": "1.0-2"}
+
+    def test_knows_architectures(self):
+        assert parse.parse_dpkg_status(DPKG_STATUS, ["libx:amd64", "libx:i386", "libx:arm64"]) == {
+            "libx:amd64": "2", "libx:i386": "1"}
 
 
 class TestParseOwnerLines:

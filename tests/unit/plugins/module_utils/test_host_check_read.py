@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from ansible_collections.circonus.inside.plugins.module_utils import host_check_read as read
+from ansible_collections.circonus.inside.plugins.module_utils import service
 from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
 
 
@@ -27,6 +28,10 @@ class _Pages(BaseHTTPRequestHandler):
         if self.path == "/moved":
             self.send_header("Location", "/")
         self.end_headers()
+        if self.path == "/half":
+            self.wfile.write(b"half")
+            self.server.gate.wait(30)
+            return
         if self.path == "/slow":
             while not self.server.gate.wait(0.05):
                 self.wfile.write(b"x")
@@ -81,6 +86,21 @@ class TestAsk:
         assert answer["status"] == 200 and time.time() - started < 5
         assert answer["error"] == "the answer did not end within 0.5 s"
 
+    def test_a_page_that_stops_keeps_its_status(self, pages):
+        answer = read.ask("127.0.0.1", pages, "/half", timeout=0.3)
+        assert (answer["status"], answer["error"]) == (200, "no answer within 0.3 s")
+
+    def test_a_server_that_hangs_up(self):
+        listener = socket.socket()
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        thread = threading.Thread(target=lambda: listener.accept()[0].close())
+        thread.start()
+        answer = read.ask("127.0.0.1", listener.getsockname()[1], "/", timeout=3)
+        thread.join()
+        listener.close()
+        assert answer["status"] is None and answer["error"]
+
     def test_a_port_nobody_accepts_on(self, deaf):
         assert read.ask("127.0.0.1", deaf, "/", timeout=0.3)["error"] == "no answer within 0.3 s"
 
@@ -111,6 +131,25 @@ class TestSocketsAndOwners:
         assert [item["address"] for item in found] == ["127.0.0.1"]
         assert owner == {found[0]["inode"]: os.getpid()}
         assert table[os.getpid()]["command"]
+
+    def test_the_kernel_and_its_tables_say_the_same(self):
+        families = (socket.AF_INET, socket.AF_INET6)
+        streams = [socket.socket(family, socket.SOCK_STREAM) for family in families]
+        mine = streams + [socket.socket(family, socket.SOCK_DGRAM) for family in families]
+        for one in mine:
+            one.bind(("", 0))
+        for one in streams:
+            one.listen(1)
+        inodes = {int(os.readlink("/proc/self/fd/%d" % one.fileno())[8:-1]) for one in mine}
+        both = [sorted((item for item in read.sockets(ask) if item["inode"] in inodes), key=lambda item: item["inode"])
+                for ask in (True, False)]
+        for one in mine:
+            one.close()
+        assert both[0] == both[1] and len(both[0]) == 4
+
+    def test_the_tables_are_read_where_the_kernel_does_not_know_the_question(self, monkeypatch):
+        monkeypatch.setattr(read, "NETLINK", 9999)
+        assert read.sockets() == read.sockets(False)
 
     def test_the_oldest_owner_counts(self):
         mine = socket.socket()
@@ -346,44 +385,36 @@ class TestVersions:
         (tmp_path / "fqd").write_text("")
         rpm = Programs({"rpm -qf": (0, "circonus-fq\t1.0\n"), "rpm -q ": (1, "x\t2\npackage y is not installed\n")})
         paths = [str(tmp_path / "fqd"), str(tmp_path / "nothing")]
-        assert read.versions(paths, ["x", "y"], find=rpm.find, run=rpm) == {
+        assert read.versions(paths, ["x", "y"], find=rpm.find, run=rpm, dpkg=str(tmp_path / "no")) == {
             "versions": {"circonus-fq": "1.0", "x": "2"}, "owners": {paths[0]: "circonus-fq"}}
         assert len(rpm.calls) == 2
 
-    def test_asks_dpkg(self, tmp_path):
+    def test_asks_rpm_once_when_the_paths_tell_all(self, tmp_path):
         (tmp_path / "fqd").write_text("")
-        path = str(tmp_path / "fqd")
-        dpkg = Programs({"dpkg -S": (0, "fq: %s\n" % path), "dpkg-query": (0, "fq\t1.0\n")})
-        found = read.versions([path], [], find=dpkg.find, run=dpkg)
-        assert found == {"versions": {"fq": "1.0"}, "owners": {path: "fq"}}
+        rpm = Programs({"rpm -qf": (0, "circonus-fq\t1.0\n")})
+        found = read.versions([str(tmp_path / "fqd")], ["circonus-fq"], find=rpm.find, run=rpm, dpkg="/nowhere")
+        assert found["versions"] == {"circonus-fq": "1.0"} and len(rpm.calls) == 1
+
+    def test_reads_the_database_of_dpkg(self, tmp_path):
+        for name in ("fqd", "fqd-more", "stray"):
+            (tmp_path / name).write_text("")
+        paths = [str(tmp_path / name) for name in ("fqd", "fqd-more", "stray", "nothing")]
+        (tmp_path / "info").mkdir()
+        (tmp_path / "info" / "fq:amd64.list").write_text("/.\n{0}\n".format(paths[0]))
+        (tmp_path / "info" / "more.list").write_text("{0}\n/elsewhere{1}\n".format(paths[1], paths[2]))
+        stanza = "Package: {0}\nStatus: install ok installed\nArchitecture: amd64\nVersion: {1}\n"
+        (tmp_path / "status").write_text("\n".join([stanza.format("fq", 1), stanza.format("more", 2)]))
+        none = Programs({})
+        assert read.versions(paths, ["x"], find=none.find, run=none, dpkg=str(tmp_path)) == {
+            "versions": {"fq:amd64": "1", "more": "2"}, "owners": {paths[0]: "fq:amd64", paths[1]: "more"}}
+        assert none.calls == []
+
+    @pytest.mark.skipif(not os.path.exists("/var/lib/dpkg/status"), reason="no dpkg here")
+    def test_agrees_with_dpkg_itself(self):
+        path = next(path for path in ("/usr/bin/dpkg", "/bin/dpkg") if os.path.exists(path))
+        said = service.run(["dpkg-query", "-W", "-f", "${Version}", "dpkg"])[1]
+        assert read.versions([path], []) == {"versions": {"dpkg": said}, "owners": {path: "dpkg"}}
 
     def test_says_that_there_is_no_package_manager(self):
         with pytest.raises(InsideError, match="found neither"):
-            read.versions([], ["x"], find=lambda name: None)
-
-
-CLUSTER = '{"running_nodes": ["rabbit@a"], "disk_nodes": ["rabbit@a"], "partitions": {}, "alarms": []}'
-
-
-class TestCluster:
-    def test_asks_for_json_first(self, deaf):
-        program = Programs({"sh cluster_status --formatter json": (0, CLUSTER)})
-        assert read.cluster("/bin/sh", deaf, run=program)["running_nodes"] == ["rabbit@a"]
-        assert len(program.calls) == 1
-
-    def test_falls_back_to_terms(self, deaf):
-        program = Programs({"sh cluster_status --formatter": (64, "Error: invalid"),
-                            "sh cluster_status": (0, "[{running_nodes,['rabbit@a']}]")})
-        assert read.cluster("/bin/sh", deaf, run=program)["running_nodes"] == ["rabbit@a"]
-
-    def test_is_not_asked_without_the_port_mapper(self):
-        program = Programs({})
-        with pytest.raises(InsideError, match="port 1 of the Erlang port mapper"):
-            read.cluster("/bin/sh", 1, run=program)
-        assert program.calls == []
-
-    def test_says_what_the_program_says(self, deaf):
-        with pytest.raises(InsideError, match="ended with 69: Error: unable"):
-            read.cluster("/bin/sh", deaf, run=Programs({"sh cluster_status": (69, "Error: unable to connect\n")}))
-        with pytest.raises(InsideError, match="it is not there"):
-            read.cluster("/nowhere/rabbitmqctl", deaf)
+            read.versions([], ["x"], find=lambda name: None, dpkg="/nowhere")

@@ -768,6 +768,20 @@ class TestPlanText:
         assert not any("Point the clients" in text for text in platform.decide()["remaining"])
 
 
+class TestKeptStopped:
+    @pytest.mark.parametrize("primary, kept", [("a", False), ("b", True), (None, False), ("", False)])
+    @pytest.mark.parametrize("passive", [False, True])
+    def test_the_authority_runs_on_its_primary_only(self, primary, kept, passive):
+        raw = {"svclist": {"ca": {"primary": primary}}}
+        assert failover.kept_stopped({"name": "ca"}, "a", raw, passive) is kept
+        assert failover.kept_stopped({"name": "hub"}, "a", raw, passive) is False
+
+    @pytest.mark.parametrize("passive", [False, True])
+    def test_alerting_runs_in_the_active_site_only(self, passive):
+        assert failover.kept_stopped({"name": "hub", "passive": "stopped"}, "a", {}, passive) is passive
+        assert failover.kept_stopped({"name": "api", "passive": "running"}, "a", {}, passive) is False
+
+
 class TestUpstreamOf:
     """Who follows whom."""
 

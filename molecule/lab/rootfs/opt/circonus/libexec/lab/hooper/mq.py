@@ -33,7 +33,7 @@ def settings(peers):
         "# Written by Hooper (lab stand-in) from site.json; edits are lost",
         f"listeners.tcp.default = {PORT}",
         f"management.tcp.port = {MANAGEMENT}",
-        "loopback_users = none",
+        "loopback_users.guest = true",
         "load_definitions = /etc/rabbitmq/definitions.json",
         "cluster_partition_handling = autoheal",
         "cluster_formation.peer_discovery_backend = classic_config",
