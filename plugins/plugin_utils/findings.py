@@ -36,6 +36,11 @@ _RENEW = (
     "hooper_run.yml --limit {host}; a CRL: the refresh command of root's crontab on {host}"
 )
 _HOOPER = "hooper_run.yml --limit {host}"
+#: Hooper makes what is missing; it does not look into what is there.
+_ANEW = "Move {path} aside on {host}, then " + _HOOPER
+_PAIR_ANEW = "Move {path} and its key aside on {host}, then " + _HOOPER
+#: For those who have a better one for some hosts.
+HOOPER, RESTART = _HOOPER, _RESTART
 _REJOIN = "web_db_rejoin.yml -e web_db_rejoin_host={host} -e circonus_confirm={host}"
 _LOST = (
     "Start it on {host} ({start}), or if the host is lost: web_db_failover.yml with web_db_failover_mode=unplanned, "
@@ -354,7 +359,7 @@ REGISTER = {
         "A file of the PKI holds something else than it should: no PEM or DER, garbage, another kind of object.",
         "a {kind} in {path}",
         "{detail}",
-        _HOOPER,
+        _ANEW,
         _PKI,
     ),
     "pki_not_yet_valid": _entry(
@@ -362,7 +367,7 @@ REGISTER = {
         "A certificate is not valid yet: the clock of this host or of the CA was wrong, or it was issued for later.",
         "{path} to be valid now",
         "valid from {start}",
-        "Check the clock of {host}; if it is right: " + _RENEW,
+        "Check the clock of {host}; if it is right: move {path} and its key aside on {host}, then " + _HOOPER,
         _PKI,
     ),
     "pki_issuer": _entry(
@@ -370,7 +375,7 @@ REGISTER = {
         "A certificate was issued by somebody else than the CA in its ca.crt.",
         "{path} issued by {wanted}",
         "{issuer}",
-        _HOOPER,
+        _ANEW,
         _PKI,
     ),
     "pki_signature": _entry(
@@ -378,7 +383,7 @@ REGISTER = {
         "A certificate names the right CA, but that CA's key did not sign it: the CA was made anew, or it is forged.",
         "{path} signed by {wanted}",
         "a signature that does not verify",
-        _HOOPER,
+        _ANEW,
         _PKI,
     ),
     "pki_chain": _entry(
@@ -386,7 +391,7 @@ REGISTER = {
         "No path leads from a certificate to a trusted authority: one is missing, expired or may not issue.",
         "{path} to lead to a trusted authority",
         "{detail}",
-        _HOOPER,
+        _ANEW,
         _PKI,
     ),
     "pki_ca_differs": _entry(
@@ -394,7 +399,7 @@ REGISTER = {
         "The ca.crt of a host is not public-info/ca.crt of the CA host.",
         "{path} to be the CA certificate {wanted}",
         "{found}",
-        _HOOPER,
+        _ANEW,
         _PKI,
     ),
     "pki_key_mismatch": _entry(
@@ -402,7 +407,7 @@ REGISTER = {
         "A private key does not belong to its certificate.",
         "the key in {path} to belong to {certificate}",
         "another key",
-        _HOOPER,
+        "Move {path} and its certificate aside on {host}, then " + _HOOPER,
         _PKI,
     ),
     "pki_key_encrypted": _entry(
@@ -410,7 +415,7 @@ REGISTER = {
         "A private key has a passphrase; the services start without anybody to type it.",
         "a private key without a passphrase in {path}",
         "an encrypted one",
-        _HOOPER,
+        "Move {path} and its certificate aside on {host}, then " + _HOOPER,
         _PKI,
     ),
     "pki_key_in_public": _entry(
@@ -418,7 +423,7 @@ REGISTER = {
         "A file that everybody may read holds a private key beside the certificate.",
         "no private key in {path}",
         "one, mode {mode}",
-        "Remove the key from {path} on {host}, then issue a new certificate: " + _RENEW,
+        _PAIR_ANEW,
         _PKI,
     ),
     "pki_name": _entry(
@@ -426,7 +431,7 @@ REGISTER = {
         "A certificate is for another host.",
         "{path} to name {wanted}",
         "{names}",
-        _HOOPER,
+        _ANEW,
         _PKI,
     ),
     "pki_usage": _entry(
@@ -434,7 +439,7 @@ REGISTER = {
         "A certificate may not be used for what the role needs.",
         "{path} to be usable as {purpose}",
         "{detail}",
-        _HOOPER,
+        _ANEW,
         _PKI,
     ),
     "pki_revoked": _entry(
@@ -442,7 +447,7 @@ REGISTER = {
         "A certificate in use was revoked.",
         "{path} not to be revoked",
         "revoked on {date}",
-        _RENEW,
+        _PAIR_ANEW,
         _PKI,
     ),
     "pki_crl_missing": _entry(
@@ -474,7 +479,7 @@ REGISTER = {
         "A key is shorter than 2048 bits (RSA) or 224 bits (EC).",
         "a key of sufficient size in {path}",
         "{detail}",
-        _RENEW,
+        _PAIR_ANEW,
         "NIST SP 800-57 part 1",
     ),
     "pki_weak_signature": _entry(
@@ -482,7 +487,7 @@ REGISTER = {
         "A certificate is signed with a hash that is broken (MD5, SHA-1).",
         "{path} signed with SHA-2",
         "{detail}",
-        _RENEW,
+        _PAIR_ANEW,
         "NIST SP 800-57 part 1",
     ),
     "pki_user_facing": _entry(
@@ -514,7 +519,7 @@ REGISTER = {
         "Two certificates of one CA have the same serial number: revoking one revokes both, TLS libraries refuse them.",
         "one certificate of {issuer} with the serial number {serial}",
         "others in {places}",
-        "Restore the serial file of the CA, then issue the later one anew: " + _RENEW,
+        "Look at the serial file of the CA, then move the later of them and its key aside, and " + _HOOPER,
         _PKI,
     ),
     "pki_key_shared": _entry(
@@ -522,7 +527,7 @@ REGISTER = {
         "Two hosts have the same private key.",
         "a key of its own in {path}",
         "the key of {places}",
-        "Issue a certificate with a new key for {host}: " + _RENEW,
+        "Move {path} and its certificate aside on {host}, then " + _HOOPER,
         _PKI,
     ),
     "pki_expiring": _entry(

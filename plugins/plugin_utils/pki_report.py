@@ -29,6 +29,8 @@ STATES = {
     "socket": "a socket",
     "device": "a device",
 }
+#: Brokers are outside of Hooper's hosts.
+BROKER = "restart the broker, which provisions itself from noit.local.env: " + f.RESTART
 DEFAULTS = {"expiry_days": 30, "expiry_soon_days": 7, "crl_age_days": 10}
 
 
@@ -47,6 +49,9 @@ class Judge:
 
     def make(self, ident, item, **values):
         """Add a finding about a file."""
+        values["remedy"] = values.get("remedy") or f.REGISTER[ident]["remedy"]
+        if item.get("role") == "broker":
+            values["remedy"] = values["remedy"].replace(f.HOOPER, BROKER)
         finding = f.make(ident, self.host, item.get("role"), self.site, path=item["path"], **values)
         self.found.append(dict(finding, path=item["path"]))
 
@@ -75,7 +80,7 @@ class Judge:
         private = item["kind"] in ("key", "keystore") or bool(item.get("keys"))
         if mode is not None and private and mode & (0o004 if item["kind"] == "keystore" else 0o077):
             if item["kind"] in ("key", "keystore", "user_facing"):
-                self.make("pki_mode", item, mode=item["mode"])
+                self.make("pki_mode", item, mode=item["mode"], remedy="chmod go-rwx {path} on {host}")
             else:
                 self.make("pki_key_in_public", item, mode=item["mode"])
         wanted = item.get("wanted_owner")
