@@ -49,12 +49,13 @@ class ActionModule(ActionBase):
     @staticmethod
     def _arguments(node, sites, parameters):
         host, site = node["name"], node.get("site")
-        entries = platform.role_entries(node["roles"], parameters.get("circonus_release"), host)
+        release = parameters.get("circonus_release") or None
+        entries = platform.role_entries(node["roles"], release, host)
         stopped = []
         if site in sites and "ca" in node["roles"]:
             described = {site: {"raw": load_site(sites[site]["file"]), "active": sites[site]["active"]}}
             stopped = [role for role in platform.kept_stopped(described, site, host, entries) if role == "ca"]
         return {
-            "files": pki_audit.wanted(entries, host, stopped, parameters.get("pki_audit_files") or []),
+            "files": pki_audit.wanted(entries, host, stopped, parameters.get("pki_audit_files") or [], release),
             "deadline": parameters.get("pki_audit_deadline_s") or 30,
         }

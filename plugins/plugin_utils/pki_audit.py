@@ -12,11 +12,12 @@ PREFIX = "pki_audit_"
 KINDS = ("ca", "cert", "key", "crl", "keystore")
 
 
-def wanted(entries, host, stopped=(), extra=()) -> list:
+def wanted(entries, host, stopped=(), extra=(), release=None) -> list:
     """Items for the module pki_files: every file of the roles of a host, and the operator's own.
 
     entries: effective catalogue entries. stopped: roles whose files are not there by design (a CA host that is not
-    ca.primary). extra: ``[{"path", "kind", "role", "owner", "names", "usage", "host"}]``; without host on every host.
+    ca.primary). release: without it the files of a set that not every release has are ``optional``.
+    extra: ``[{"path", "kind", "role", "owner", "names", "usage", "host"}]``; without host on every host.
     """
     items = []
     for entry in entries:
@@ -27,6 +28,8 @@ def wanted(entries, host, stopped=(), extra=()) -> list:
             if spec.get(kind):
                 items.append(_item(entry["name"], kind, spec[kind], host, spec.get("owner")))
         items += [_item(entry["name"], "user_facing", path, host) for path in spec.get("user_facing") or []]
+        if release is None and (spec.get("from") or spec.get("until")):
+            items = [dict(item, optional=True) if item["role"] == entry["name"] else item for item in items]
     for own in extra:
         if not isinstance(own, dict) or own.get("kind") not in (*KINDS, "user_facing") or not own.get("path"):
             raise BadInput(

@@ -39,6 +39,15 @@ def age(days) -> str:
     return "%.1f days" % days if abs(days) >= 2 else "%.0f hours" % (days * 24)
 
 
+def _finding(ident, item, site=None, remedy=None, **values):
+    """A finding about a file, with its path; item: ``host``, ``role``, ``path``."""
+    remedy = remedy or f.REGISTER[ident]["remedy"]
+    if item.get("role") == "broker":
+        remedy = remedy.replace(f.HOOPER, BROKER)
+    made = f.make(ident, item["host"], item.get("role"), site, path=item["path"], remedy=remedy, **values)
+    return dict(made, path=item["path"])
+
+
 class Judge:
     """One host: its files, the time, and the findings so far."""
 
@@ -49,11 +58,7 @@ class Judge:
 
     def make(self, ident, item, **values):
         """Add a finding about a file."""
-        values["remedy"] = values.get("remedy") or f.REGISTER[ident]["remedy"]
-        if item.get("role") == "broker":
-            values["remedy"] = values["remedy"].replace(f.HOOPER, BROKER)
-        finding = f.make(ident, self.host, item.get("role"), self.site, path=item["path"], **values)
-        self.found.append(dict(finding, path=item["path"]))
+        self.found.append(_finding(ident, dict(item, host=self.host), self.site, **values))
 
     # -- one file
 
@@ -143,7 +148,9 @@ class Judge:
     # -- a set
 
     def role(self, items):
-        """All files of one role on this host."""
+        """All files of one role on this host. Of an optional set nothing may be there, but not a part of it."""
+        if all(item.get("optional") and item.get("state") == "missing" for item in items):
+            return
         by_kind = {}
         for item in items:
             by_kind.setdefault(item["kind"], []).append(item)
@@ -181,7 +188,13 @@ class Judge:
             known = {pki.facts(one)["sha256"] for one in self.ca}
             seen = {pki.facts(one)["sha256"] for one in content.certificates}
             if not known <= seen:
-                self.make("pki_ca_differs", item, wanted=_listed(self.ca), found=_listed(content.certificates))
+                wanted, shown = (
+                    ", ".join("%s (sha256 %s...)" % (label(one.subject), pki.facts(one)["sha256"][:16]) for one in some)
+                    for some in (self.ca, content.certificates)
+                )
+                self.make("pki_ca_differs", item, wanted=wanted, found=shown)
+                # What it issued is judged by the right one: the certificates are not to blame for this file.
+                return self.ca
         return content.certificates
 
     def certificate(self, item, roots):
@@ -215,7 +228,7 @@ class Judge:
             return
         wanted = _listed(roots)
         if result["problem"] == "issuer" and len(result["chain"]) == 1:
-            self.make("pki_issuer", item, wanted=wanted, issuer=pki.name_text(certificate.issuer))
+            self.make("pki_issuer", item, wanted=wanted, issuer=label(certificate.issuer))
         elif result["problem"] == "signature" and len(result["chain"]) == 1:
             self.make("pki_signature", item, wanted=wanted)
         elif result["problem"] in ("expired", "not_yet_valid") and any(
@@ -322,8 +335,18 @@ class Judge:
                           detail="the certificate for users, %s" % item["path"])
 
 
+def label(name) -> str:
+    """What people call an authority: its common name, the whole name when it has none."""
+    return _short(pki.name_text(name))
+
+
+def _short(text):
+    parts = text.split(",")
+    return next((part[3:] for part in parts if part.startswith("CN=")), ",".join(parts) or "a nameless authority")
+
+
 def _listed(certificates) -> str:
-    return " or ".join(sorted({pki.name_text(item.subject) for item in certificates})) or "nobody"
+    return " or ".join(sorted({label(item.subject) for item in certificates})) or "nobody"
 
 
 def report(files, host=None, now=None, ca=None, site=None, **limits) -> dict:
@@ -355,16 +378,15 @@ def across(reports, keys=None) -> list:
     serials = {}
     for one in (item for report_ in reports for item in report_["certificates"] if not item["self_issued"]):
         serials.setdefault((one["issuer"], one["serial"]), {}).setdefault(one["sha256"], []).append(one)
-    for (issuer, serial), different in serials.items():
+    for (_issuer, serial), different in serials.items():
         if len(different) < 2:
             continue
         groups = list(different.values())
         for group in groups:
             places = ["%(host)s:%(path)s" % item for other in groups if other is not group for item in other]
             for item in group:
-                finding = f.make("pki_serial_duplicate", item["host"], item["role"], None, issuer=issuer, serial=serial,
-                                 path=item["path"], places=", ".join(places[:5]))
-                found.append(dict(finding, path=item["path"]))
+                values = {"issuer": _short(item["issuer"]), "serial": serial, "places": ", ".join(places[:5])}
+                found.append(_finding("pki_serial_duplicate", item, **values))
     by_key = {}
     for item in keys or []:
         if item.get("public_sha256"):
@@ -374,7 +396,5 @@ def across(reports, keys=None) -> list:
             continue
         for item in items:
             places = ["%(host)s:%(path)s" % other for other in items if other["host"] != item["host"]]
-            finding = f.make("pki_key_shared", item["host"], item.get("role"), None, path=item["path"],
-                             places=", ".join(places[:5]))
-            found.append(dict(finding, path=item["path"]))
+            found.append(_finding("pki_key_shared", item, places=", ".join(places[:5])))
     return f.worst_first(found)

@@ -6,6 +6,7 @@ by the remedy that the report names."""
 from __future__ import annotations
 
 import datetime
+import json
 import subprocess
 
 import pytest
@@ -34,7 +35,8 @@ class Forge:
         self.lab = lab
         self.root = x509.load_pem_x509_certificate(self.read("east-app1", CA + "/public-info/ca.crt"))
         keys = self.lab.on("east-app1", "sh", "-c", "ls %s/private/*" % CA).stdout.split()
-        self.key = serialization.load_pem_private_key(self.read("east-app1", keys[0]), None)
+        phrase = json.loads((lab.inventory / "site.east.json").read_text())["svclist"]["ca"]["key_pass"]
+        self.key = serialization.load_pem_private_key(self.read("east-app1", keys[0]), phrase.encode())
         self.now = datetime.datetime.now(datetime.timezone.utc)
 
     def read(self, host, path):
@@ -187,7 +189,7 @@ class TestAudit:
 def heal(lab, host, path, remedy):
     """Do on the host what a remedy says before Hooper's turn; whether it asks for Hooper."""
     if remedy.startswith(("chmod", "chown")):
-        lab.on(host, *remedy.split(" on ")[0].split())
+        lab.on(host, "sh", "-c", "test ! -e %s || %s" % (path, remedy.split(" on ")[0]))
     elif "refresh command" in remedy and path.endswith(".crl"):
         lab.on(host, "sh", "-c", "$(crontab -l | sed -n '/refresh/s/^[0-9*]* [0-9*]* [0-9*]* [0-9*]* [0-9*]* //p')")
     elif "aside" in remedy:

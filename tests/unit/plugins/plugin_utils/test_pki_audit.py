@@ -12,7 +12,7 @@ NODES = {"app1": {"site": "east", "roles": ["broker", "ca"]}, "app2": {"site": "
 
 
 def wanted(roles, host="app1", **options):
-    return pki_audit.wanted(catalogue.for_roles(roles, options.pop("release", None), host), host, **options)
+    return pki_audit.wanted(catalogue.for_roles(roles, options.get("release"), host), host, **options)
 
 
 def kinds(items):
@@ -35,6 +35,12 @@ class TestWanted:
     def test_what_a_release_does_not_have_is_not_looked_for(self):
         assert ("fault_detection", "keystore") in kinds(wanted(["fault_detection"], release="2019-11-04"))
         assert wanted(["fault_detection"], release="2021-01-11") == []
+
+    def test_without_a_release_what_only_some_have_is_optional(self):
+        items = wanted(["fault_detection", "api"])
+        assert {(item["role"], item.get("optional", False)) for item in items} == {
+            ("fault_detection", True), ("api", False)}
+        assert not any(item.get("optional") for item in wanted(["fault_detection"], release="2019-11-04"))
 
     def test_a_second_ca_host_has_no_files(self):
         assert wanted(["ca"], stopped=["ca"]) == [] and kinds(wanted(["ca"])) == [("ca", "ca")]
@@ -96,7 +102,9 @@ class TestEvaluate:
         (tmp_path / "app2" / "ca.crt").write_bytes(pki_corpus.pem(pki_corpus.authority("p384", 10).certificate))
         answers["app2"]["files"] = pki_files.collect(
             [{key: item.get(key) for key in ("path", "kind", "role", "names")} for item in answers["app2"]["files"]])
-        assert ("pki_ca_differs", "app2") in self.found(answers)[0]
+        found, verdict = self.found(answers)
+        assert found == [("pki_ca_differs", "app2")], "its certificate is not to blame"
+        assert "Example CA (sha256 " in verdict["findings"][0]["expected"]
 
     def test_limits_are_parameters(self, answers):
         assert {name for name, _host in self.found(answers, pki_audit_expiry_days=500)[0]} == {"pki_expiring"}

@@ -164,7 +164,15 @@ class TestAlone:
         found = {(item["id"], item["host"]) for item in pki_report.across(reports, keys)}
         assert found == {("pki_serial_duplicate", "app1"), ("pki_serial_duplicate", "app2"),
                          ("pki_key_shared", "app2"), ("pki_key_shared", "app3")}
+        assert not any("hooper" in item["remedy"] for item in pki_report.across(reports, keys)), "the role is broker"
         assert pki_report.across(reports[1:], keys[:2]) == []
+
+    @pytest.mark.parametrize("gone", [("cert", "key", "ca"), ("cert", "key")])
+    def test_an_optional_set_is_there_or_it_is_not(self, tmp_path, gone):
+        one = pki_corpus.FileSet(0, "")
+        one.content.update(dict.fromkeys(gone))
+        found = self.judge(one, tmp_path, lambda items: [item.update(optional=True) for item in items])
+        assert [item["id"] for item in found] == ([] if len(gone) == 3 else ["pki_missing", "pki_missing"])
 
     def test_a_missing_authority_hides_no_other_defect(self, tmp_path):
         one = pki_corpus.FileSet(0, "")
