@@ -1,6 +1,7 @@
 """Platform certificates of a host: the key is made here and stays here, the CA signs the request in the database."""
 
 import os
+import pwd
 import time
 
 from hooper import database
@@ -45,7 +46,30 @@ def wanted(site, facts, name):
 
 
 def converge(run, site, facts, name):
-    obtain(run, site, name, wanted(site, facts, name))
+    entries = wanted(site, facts, name)
+    obtain(run, site, name, entries)
+    for kind, directory, stem, owner, *_rest in entries:
+        if kind == "ernie":
+            keystore(run, directory, stem, owner)
+
+
+def keystore(run, directory, stem, owner):
+    """The store that ernie's Java reads, built from the other files when it is missing or older than one of them."""
+    path = f"{directory}/{stem}.jks"
+    parts = [f"{directory}/{name}" for name in (f"{stem}.crt", f"{stem}.key", "ca.crt")]
+    if not all(os.path.exists(part) for part in parts):
+        return
+    newest = max(os.stat(part).st_mtime for part in parts)
+
+    def build():
+        account = pwd.getpwnam(owner)
+        argv = ["openssl", "pkcs12", "-export", "-in", parts[0], "-inkey", parts[1], "-certfile", parts[2]]
+        run.run([*argv, "-name", stem, "-passout", "pass:changeit", "-out", path + ".new"], check=True)
+        os.chown(path + ".new", account.pw_uid, account.pw_gid)
+        os.chmod(path + ".new", 0o600)
+        os.replace(path + ".new", path)
+
+    run.resource(f"keystore[{path}]", not (os.path.exists(path) and os.stat(path).st_mtime >= newest), build)
 
 
 def obtain(run, site, name, entries):

@@ -1,0 +1,58 @@
+# Copyright: circonus.inside contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Judge the PKI files of all hosts, and put the findings into the journal of the run."""
+
+from __future__ import annotations
+
+import os
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
+from ansible_collections.circonus.inside.plugins.plugin_utils import findings as f
+from ansible_collections.circonus.inside.plugins.plugin_utils import pki, pki_audit, procedure
+
+
+class ActionModule(ActionBase):
+    """See the module documentation of ``circonus.inside.pki_audit``."""
+
+    _supports_check_mode = True
+    _VALID_ARGS = frozenset(("answers",))
+
+    def run(self, tmp=None, task_vars=None):
+        """Return ``findings``; the result of the run is written by procedure_end."""
+        result = super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        run = (task_vars.get("circonus_begin") or {}).get("run") or {}
+        journal = procedure.Journal(run.get("journal", os.devnull))
+        if not run or journal.stopped():
+            return dict(result, skipped=True, changed=False, msg="The run has been stopped.")
+        nodes, answers = {}, {}
+        groups, hostvars = task_vars["groups"], task_vars["hostvars"]
+        for host in [*groups.get("hooper", []), *groups.get("brokers", [])]:
+            node = hostvars[host]["circonus_node"]
+            nodes[host] = {"site": node.get("site"), "roles": [str(role) for role in node["roles"]]}
+            answer = hostvars[host].get(self._task.args.get("answers") or "circonus_answer")
+            answers[host] = dict(answer) if answer else None
+        try:
+            pki.need()
+            verdict = pki_audit.evaluate(nodes, answers, run["parameters"])
+        except InsideError as error:
+            journal.append("stop", reason=str(error), result="failed")
+            return dict(result, failed=True, msg=str(error))
+        fail_on = run["parameters"].get("pki_audit_fail_on") or "warning"
+        for key in ("findings", "unknown", "checked", "certificates"):
+            journal.append("fact", key=key, value=verdict[key])
+        journal.append("fact", key="fail_on", value=fail_on)
+        bad = f.at_least(verdict["findings"], fail_on)
+        if bad:
+            text = f.count_text(verdict["findings"])
+            reason = "%s; the worst: %s" % (text[:1].upper() + text[1:], verdict["findings"][0]["what"])
+            journal.append("stop", reason=reason, result="failed")
+        else:
+            checked = verdict["checked"]
+            reason = "%d certificates on %d of %d hosts are as they must be." % (
+                len(verdict["certificates"]), checked["hosts"], checked["of"])
+            journal.append("verdict", result="proceed", reason=reason, plan=[], done=reason)
+            journal.append("completed")
+        return dict(result, changed=False, findings=verdict["findings"], msg=reason)

@@ -1,0 +1,160 @@
+#!/usr/bin/python
+# Copyright: circonus.inside contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+DOCUMENTATION = r"""
+---
+module: pki_files
+short_description: Collect certificates and CRLs of a host, and what is public of its private keys
+version_added: 0.1.0
+description:
+  - Looks at every named file once and returns certificates, requests and CRLs as they are.
+  - Of a private key it returns only type, size, encryption, mode, owner and the SHA-256 of its public half. Its bytes
+    are read by the C(openssl) of the host and never leave it, whatever the file is called or labelled.
+  - Missing and unreadable files, directories, FIFOs and files of more than 1 MiB are results, not failures. Use the
+    filter P(circonus.inside.pki_report#filter) to judge what was found.
+author:
+  - circonus.inside contributors (@circonus-inside)
+options:
+  files:
+    description:
+      - Files to look at, each with C(path) and C(kind). What else an item has comes back with its result, for example
+        C(role), C(wanted_owner), C(names) and C(usage), which the filter reads.
+      - A C(path) is absolute; a pattern with V(*) or V(?) stands for the files that match.
+      - C(kind) is what is expected there, one of V(ca), V(cert), V(key), V(crl), V(keystore), V(user_facing).
+    type: list
+    elements: dict
+    required: true
+  deadline:
+    description: Seconds for all files together. What was not reached is returned as V(unreadable).
+    type: int
+    default: 30
+requirements:
+  - openssl on the host, for private keys
+attributes:
+  check_mode:
+    support: full
+    description: Reads only.
+  diff_mode:
+    support: none
+    description: Changes nothing.
+"""
+
+EXAMPLES = r"""
+- name: Collect what the web frontend uses
+  circonus.inside.pki_files:
+    files:
+      - {path: /www/etc/ssl/ca.crt, kind: ca, role: web_frontend}
+      - {path: /www/etc/ssl/app1.crt, kind: cert, role: web_frontend}
+      - {path: /www/etc/ssl/app1.key, kind: key, role: web_frontend, wanted_owner: root}
+  register: pki
+"""
+
+RETURN = r"""
+files:
+  description: One item for each file, in the order of the option, with its keys and what was found.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: The path.
+      type: str
+    state:
+      description: >-
+        V(file), V(missing), V(unreadable), V(too_large), V(dangling), V(directory), V(fifo), V(socket) or V(device).
+      type: str
+    link:
+      description: What it points to, when it is a symlink.
+      type: str
+    mode:
+      description: Permissions of the file, of its target for a symlink, as V(0600).
+      type: str
+    owner:
+      description: Account that owns it.
+      type: str
+    group:
+      description: Group of the file.
+      type: str
+    size:
+      description: Bytes.
+      type: int
+    mtime:
+      description: Last modification, seconds since the epoch.
+      type: int
+    format:
+      description: V(pem), V(der), V(empty) or V(other).
+      type: str
+    objects:
+      description: Certificates, requests and CRLs, each with C(type) and C(der) (base64), in their order in the file.
+      type: list
+      elements: dict
+    keys:
+      description: >-
+        Private keys with C(format), C(encrypted), C(type), C(bits), C(public_sha256) and C(error). Only the first
+        one of a file is looked into.
+      type: list
+      elements: dict
+    unknown:
+      description: Number of PEM blocks that are nothing of that.
+      type: int
+    error:
+      description: Why it could not be read.
+      type: str
+  sample:
+    - path: /www/etc/ssl/app1.key
+      kind: key
+      role: web_frontend
+      state: file
+      link:
+      mode: "0600"
+      owner: root
+      group: root
+      size: 1704
+      mtime: 1706703300
+      format: pem
+      objects: []
+      keys:
+        - format: pkcs8
+          encrypted: false
+          type: rsa
+          bits: 2048
+          public_sha256: 0d5f7a4d8e2f1b3c5a69788796a5b4c3d2e1f00112233445566778899aabbccd
+          error: ""
+      unknown: 0
+      error: ""
+now:
+  description: Time of this host, seconds since the epoch.
+  returned: always
+  type: float
+"""
+
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.circonus.inside.plugins.module_utils import pki_files
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=dict(
+            files=dict(type="list", elements="dict", required=True),
+            deadline=dict(type="int", default=30),
+        ),
+        supports_check_mode=True,
+    )
+    wanted = module.params["files"]
+    for item in wanted:
+        if not str(item.get("path") or "").startswith("/") or not item.get("kind"):
+            module.fail_json(
+                msg="Expected an absolute path and a kind for every file, found {0!r}. Correct files.".format(item)
+            )
+    files = pki_files.collect(wanted, module.params["deadline"])
+    module.exit_json(changed=False, files=files, now=time.time())
+
+
+if __name__ == "__main__":
+    main()
