@@ -499,7 +499,7 @@ def collect(params):
                 limits[key] = type(THRESHOLDS[key])(value)
             except (TypeError, ValueError):
                 raise BadInput("Expected a number for the threshold {0}, found {1!r}. Correct it.".format(key, value))
-    now = time.time()
+    now, started = time.time(), time.monotonic()
     inner_s = max(0.2, float(params["deadline_s"]) - RESERVE_S)
     limits["watch_s"] = max(0.0, min(limits["watch_s"], inner_s / 2))
     sockets = host_check_read.sockets()
@@ -508,6 +508,7 @@ def collect(params):
     result["boot_id"] = datacenter.read_boot_id()
     result["host"] = os.uname()[1]
     result["clock"] = clock(now, params.get("reference_epoch"), params.get("clock_offset_s") or 0.0)
+    result["clock"]["age_s"] = round(time.monotonic() - started, 3)
     return result
 
 
@@ -553,6 +554,9 @@ def _jobs(params, entries, limits, sockets, inner_s):
         options = params.get("mq") or {}
         command = options.get("command") or _rabbitmqctl(entries)
         jobs["mq"] = lambda: host_check_read.cluster(command, int(options.get("epmd_port") or 4369), inner_s)
+    pki = next((entry.get("pki") or {} for entry in entries if entry["name"] == "stratcon"), {})
+    if pki.get("cert") and pki.get("key"):
+        jobs["stratcon"] = lambda: {"feeds": host_check_read.feeds(pki["cert"], pki["key"], timeout=page_s)}
     for number, url in enumerate(_status_urls(params, roles)):
         jobs["status {0}".format(number)] = lambda url=url: datacenter.read_status(
             url, page_s, params.get("status_host"), params.get("status_ca_file"), params.get("status_verify", True))
@@ -620,11 +624,12 @@ def judge(params, entries, limits, sockets, facts, problems, now):
         "space": [],
         "web_db": facts.get("web_db") or {},
         "mq": facts.get("mq") or {},
+        "stratcon": facts.get("stratcon") or {},
         "status": {"state": states.pop() if len(states) == 1 else "unknown", "answers": answers},
         "site": facts.get("site") or {},
         "missing": dict((name, problems[name]) for name in problems
                         if name.split()[0] in ("units", "processes", "cron", "versions", "site", "web_db", "mq",
-                                               "status")),
+                                               "stratcon", "status")),
     }
     for entry in entries:
         result["roles"][entry["name"]] = _judge_role(entry, entry["name"] in stopped, limits, sockets, facts, problems,

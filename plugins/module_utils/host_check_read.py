@@ -37,6 +37,7 @@ CRON_PARTS = ("hourly", "daily", "weekly", "monthly")
 WEB_PACKAGE = "circonus-web-service"
 BODY_LIMIT = 262144
 FILE_LIMIT = 262144
+STRATCON_PORT, NOITS, NOITS_LIMIT = 43191, "/noits/show.json", 4194304
 COMMAND_LINE_LIMIT = 4096
 LINE_LIMIT = 500
 CLOCK_BOOTTIME = 7
@@ -203,8 +204,11 @@ def _own_family(table):
 # ---- pages -----------------------------------------------------------------------------------------------------
 
 
-def ask(host, port, path, tls=False, header=None, timeout=3.0):
-    """GET one page of this host. Returns ``{"status": int or None, "seconds", "error", "body"}``; never raises."""
+def ask(host, port, path, tls=False, header=None, timeout=3.0, pair=None, limit=BODY_LIMIT):
+    """GET one page of this host. pair: files of the client's certificate and key.
+
+    Returns ``{"status": int or None, "seconds", "error", "body"}``; never raises.
+    """
     answer = {"status": None, "seconds": 0.0, "error": "", "body": ""}
     started = time.monotonic()
     connection = None
@@ -214,6 +218,8 @@ def ask(host, port, path, tls=False, header=None, timeout=3.0):
             context.check_hostname = False
             # Only whether it answers is asked; its certificate is read from its file.
             context.verify_mode = ssl.CERT_NONE
+            if pair:
+                context.load_cert_chain(*pair)
             connection = HTTPSConnection(host, port, timeout=timeout, context=context)
         else:
             connection = HTTPConnection(host, port, timeout=timeout)
@@ -221,12 +227,12 @@ def ask(host, port, path, tls=False, header=None, timeout=3.0):
         reply = connection.getresponse()
         answer["status"] = reply.status
         body = b""
-        while len(body) < BODY_LIMIT:
+        while len(body) < limit:
             if time.monotonic() - started > timeout:
                 answer["error"] = "the answer did not end within {0:g} s".format(timeout)
                 break
             # read() would wait for all of it.
-            data = reply.read1(min(65536, BODY_LIMIT - len(body)))
+            data = reply.read1(min(65536, limit - len(body)))
             if not data:
                 break
             body += data
@@ -243,6 +249,17 @@ def ask(host, port, path, tls=False, header=None, timeout=3.0):
             connection.close()
     answer["seconds"] = round(time.monotonic() - started, 3)
     return answer
+
+
+def feeds(cert, key, port=STRATCON_PORT, timeout=3.0):
+    """Connections of the local stratcon to its brokers; see :func:`host_check_parse.parse_noits`."""
+    answer = ask("127.0.0.1", port, NOITS, True, None, timeout, (cert, key), NOITS_LIMIT)
+    if answer["error"] or answer["status"] != 200:
+        raise InsideError(answer["error"] or "expected status 200 from {0}, found {1}".format(NOITS, answer["status"]))
+    try:
+        return host_check_parse.parse_noits(answer["body"])
+    except ValueError as exc:
+        raise InsideError("expected the brokers of stratcon from {0}: {1}".format(NOITS, exc))
 
 
 # ---- files -----------------------------------------------------------------------------------------------------

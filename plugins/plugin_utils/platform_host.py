@@ -79,12 +79,15 @@ def _unreachable(platform, host, site, answer):
 
 def _missing(platform, host, site, answer, found):
     """Parts that could not be read, unless a finding about their service says why."""
-    down = ("unit_down", "unit_failed", "unit_flapping", "port_hung", "port_stolen", "role_absent")
+    down = ("unit_down", "unit_failed", "unit_flapping", "port_hung", "port_stolen", "role_absent",
+            "pair_without_child", "port_not_listening")
     broken = {item["role"] for item in found if item["id"] in down}
     out = []
     for part, why in sorted((answer.get("missing") or {}).items()):
         role = {"status": "web_frontend"}.get(part.split()[0], part.split()[0])
-        if role not in broken:
+        if part == "stratcon" and timed_out(why) and role not in broken:
+            out.append(f.make("port_hung", host=host, role=role, site=site, port=43191, detail=why))
+        elif role not in broken:
             out.append(f.make("check_incomplete", host=host, site=site, part=part, detail=why))
     return out
 
