@@ -140,7 +140,8 @@ def restart_loop(state, now, gone_pids, limits):
         return "its process {0} ended while it was looked at".format(state["pid"])
     recent = state["since_epoch"] is not None and now - state["since_epoch"] < limits["recent_s"]
     if state["restarts"] >= limits["restarts"] and (recent or state["active"] == "activating"):
-        since = "" if state["since_epoch"] is None else ", the last {0:.0f} s ago".format(now - state["since_epoch"])
+        since = "" if state["since_epoch"] is None else ", the last {0:.0f} s ago".format(
+            max(0.0, now - state["since_epoch"]))
         return "systemd restarted it {0} times{1}".format(state["restarts"], since)
     return ""
 

@@ -249,15 +249,46 @@ def _rabbitmq(platform, site, found):
         # Both halves see it; one finding names all.
         if nodes and not any(item["id"] == "mq_partition" for item in out):
             out.append(f.make("mq_partition", host=host, role="mq", site=site, nodes=", ".join(nodes)))
-        if view.get("alarms"):
-            alarms = view["alarms"]
-            text = ", ".join(map(str, alarms)) if isinstance(alarms, (list, tuple)) else str(alarms)
-            out.append(f.make("mq_alarm", host=host, role="mq", site=site, alarms=text))
         if view.get("default_credentials"):
             out.append(f.make("default_credentials", host=host, role="mq", site=site))
+    out += _alarms(site, views)
     if not any(item["id"] == "mq_partition" for item in out):
-        out += _missing_nodes(platform, site, hosts, views, found)
+        apart = _apart(views)
+        if apart:
+            out.append(f.make("mq_partition", host=apart[0], role="mq", site=site, nodes=", ".join(apart[1:])))
+        else:
+            out += _missing_nodes(platform, site, hosts, views, found)
     return out, unknown
+
+
+def _alarms(site, views):
+    """Every node tells the alarms of all: each belongs to the node that it names, else to who tells it."""
+    by_host = {}
+    for host, view in views.items():
+        alarms = view.get("alarms") or []
+        for alarm in map(str, alarms if isinstance(alarms, (list, tuple)) else [alarms]):
+            named = [other for other in views if _node(alarm.rpartition(" on ")[2]) == _node(other)]
+            told_by = by_host.setdefault((named or [host])[0], [])
+            if alarm not in told_by:
+                told_by.append(alarm)
+    return [f.make("mq_alarm", host=host, role="mq", site=site, alarms=", ".join(by_host[host]))
+            for host in views if host in by_host]
+
+
+def _apart(views):
+    """A host and those that it is split from: both run, both are members, and neither sees the other.
+
+    RabbitMQ itself lists a partition only when the two meet again.
+    """
+    def blind(one, other):
+        running, members = ({_node(n) for n in views[one].get(key) or []} for key in ("running_nodes", "nodes"))
+        return _node(one) in running and _node(other) in members - running
+
+    for host in views:
+        others = [other for other in views if other != host and blind(host, other) and blind(other, host)]
+        if others:
+            return [host, *others]
+    return []
 
 
 def _missing_nodes(platform, site, hosts, views, found):

@@ -464,4 +464,5 @@ class _Role:
 #: Seconds after which trouble in a log is history.
 _RECENT = 3600.0
 #: Findings that explain a missing sign of life.
-_SAY_WHY = frozenset(("process_missing", "pair_without_child", "restart_loop", "endpoint_error", "port_hung"))
+_SAY_WHY = frozenset(("process_missing", "pair_without_child", "restart_loop", "endpoint_error", "endpoint_timeout",
+                      "port_hung"))

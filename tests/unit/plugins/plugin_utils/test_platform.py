@@ -496,6 +496,30 @@ class TestNotEverybodyAnswers:
         assert healthy.ids() == []
 
 
+class TestRabbitMQ:
+    def test_two_halves_that_do_not_see_each_other_are_a_partition(self, healthy):
+        for host in ("east-app1", "east-app2"):
+            healthy.answers[host]["mq"]["running_nodes"] = ["rabbit@" + host]
+        assert healthy.ids() == [("mq_partition", "east-app1")]
+
+    def test_a_node_that_left_the_cluster_is_missing(self, healthy):
+        for host in ("east-app1", "east-app2"):
+            healthy.answers[host]["mq"].update(nodes=["rabbit@" + host], running_nodes=["rabbit@" + host])
+        assert [finding for finding, _host in healthy.ids()] == ["mq_node_missing"]
+
+    def test_an_alarm_belongs_to_the_node_that_it_names(self, healthy):
+        for host in ("east-app1", "east-app2"):
+            healthy.answers[host]["mq"]["alarms"] = ["memory on rabbit@east-app2"]
+        assert healthy.ids() == [("mq_alarm", "east-app2")]
+
+
+class TestSignOfLife:
+    def test_a_page_that_hangs_says_it_already(self, healthy):
+        item(healthy, "east-store1", "data_storage", "endpoints", "state", status=None, ok=False, error="timed out")
+        unit(healthy, "east-store1", "data_storage", "snowth", up=False, missing="does not answer well")
+        assert healthy.ids() == [("endpoint_timeout", "east-store1")]
+
+
 class TestBrokers:
     def test_a_broker_whose_trouble_is_known_is_not_told_again(self, healthy):
         lost(healthy, "broker1")
