@@ -537,7 +537,8 @@ def _jobs(params, entries, limits, sockets, inner_s):
                 kind, path)
         for item in entry.get("cron") or []:
             script = str(item.get("script"))
-            jobs["script " + script] = lambda path=script: os.path.exists(path)
+            if script.startswith("/"):
+                jobs["script " + script] = lambda path=script: os.path.exists(path)
     jobs["units"] = lambda: service.show_units(names, timeout=inner_s)
     jobs["processes"] = lambda: host_check_read.look_twice(inodes, limits["watch_s"])
     for path in space_paths(params, entries):

@@ -286,8 +286,12 @@ def parse_crontab(text, user=None):
 
 
 def find_cron(jobs, script, user=None):
-    """The first job whose command names ``script``, one of ``user`` preferred; None when there is none."""
-    pattern = re.compile(r"(?<![\w./-])" + re.escape(script) + r"(?![\w./-])")
+    """The first job whose command names ``script``, one of ``user`` preferred; None when there is none.
+
+    A script without a path may be anywhere.
+    """
+    before = r"(?<![\w./-])" if "/" in script else r"(?<![\w.-])"
+    pattern = re.compile(before + re.escape(script) + r"(?![\w./-])")
     found = [job for job in jobs if pattern.search(job["command"])]
     return next((job for job in found if user and job["user"] == user), found[0] if found else None)
 

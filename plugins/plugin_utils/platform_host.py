@@ -397,6 +397,8 @@ class _Role:
 
     def _pki(self):
         out, spec = [], self.entry.get("pki") or {}
+        if not spec:
+            return []  # the release has none, although the host was asked
         facing = set(spec.get("user_facing") or [])
         for item in self.seen.get("pki") or []:
             kind, path = item["kind"], item["path"]

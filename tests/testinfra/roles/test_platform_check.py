@@ -26,6 +26,8 @@ KEY = ec.generate_private_key(ec.SECP256R1())
 NAME = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "fault")])
 SSL, NOIT = "/www/etc/ssl/", "/opt/noit/prod/"
 SITE = "/opt/circonus/var/chef-solo/data_bags/service_map/site.json"
+NOITS = "/opt/circonus/var/stratcon/noits.json"
+ERLANG = "rabbitmqctl -q eval '%s(list_to_atom(\"rabbit@west-app2\")).'"
 PSQL = "runuser -u postgres -- /opt/pgsql/bin/psql -XAtqc "
 #: What a page of the lab's small web server says: {path: [status, seconds, body]}; everything else is empty and well.
 PAGES = """\
@@ -146,14 +148,14 @@ def frozen(program, unit):
     return "pkill -STOP -f %s" % program, "pkill -CONT -f %s; systemctl restart %s" % (program, unit)
 
 
-def cut(host, port, after="true"):
-    """Nothing of a port gets through between this host and another one; what is connected is reset."""
-    way = "ip %saddr $(getent hosts %s | cut -d\" \" -f1) tcp %sport %d tcp flags & rst != rst reject with tcp reset"
+def cut(address, port, after="true", hooks=("input", "output")):
+    """Nothing of a port gets through between this host and another one; who sends is reset."""
+    way = "ip %saddr $(%s) tcp %sport %d tcp flags & rst != rst reject with tcp reset"
     rules = ["add table ip fault"]
-    for hook in ("input", "output"):
+    for hook in hooks:
         rules.append("add chain ip fault %s { type filter hook %s priority 0 ; }" % (hook, hook))
-    rules += ["add rule ip fault %s %s" % (hook, way % (side, host, port_side, port))
-              for hook, side in (("input", "s"), ("output", "d")) for port_side in "sd"]
+        rules += ["add rule ip fault %s %s" % (hook, way % ("s" if hook == "input" else "d", address, side, port))
+                  for side in "sd"]
     return "nft \"%s\"; %s" % ("; ".join(rules), after), "nft delete table ip fault"
 
 
@@ -164,6 +166,11 @@ def paused():
 def both(*pairs):
     """Several of these at once."""
     return "\n".join(pair[0] for pair in pairs), "\n".join(pair[1] for pair in reversed(pairs))
+
+
+def elsewhere(host, pair):
+    """What is found on one host because of another."""
+    return tuple(lambda lab, _host, how=how: act(lab, host, how) for how in pair)
 
 
 def setting(name, value):
@@ -261,7 +268,7 @@ FILES = (
     Fault("cron_missing", "west-app3", "mkdir /root/cron; mv /etc/cron.d/* /root/cron/",
           "mv /root/cron/* /etc/cron.d/; rmdir /root/cron"),
     Fault("broker_unlisted", "west-app3", "curl -sk --cert {0}.crt --key {0}.key -X DELETE https://localhost:43191"
-          "/noits/delete/$(getent hosts broker1 | cut -d' ' -f1):43191".format(NOIT + "etc/stratcon"),
+          "/noits/delete/$(sed 's/[^0-9.:]//g' {1})".format(NOIT + "etc/stratcon", NOITS),
           "/www/bin/noit/stratcon_sync.pl"),
     Fault("pki_mode", "west-app2", "chmod 0644 %swest-app2.key" % SSL, "chmod 0600 %swest-app2.key" % SSL),
     Fault("pki_owner", "east-app2", "chown nobody %seast-app2.key" % SSL, "chown root %seast-app2.key" % SSL),
@@ -300,8 +307,9 @@ CLUSTER = (
     Fault("guard_silent", "west-app1", "systemctl stop circonus-inside-web-db-guard; "
           "rm /run/circonus-inside/web_db_guard.json", "systemctl start circonus-inside-web-db-guard"),
     Fault("guard_missing", "west-app3", *moved("/opt/circonus/libexec/inside/web_db_guard")),
-    Fault("mq_partition", "west-app1", *cut("west-app2", 25672, "rabbitmqctl -q eval "
-          "\"erlang:disconnect_node(list_to_atom(\\\"rabbit@west-app2\\\")).\"")),
+    Fault("mq_partition", "west-app1", *both(
+        cut("getent hosts west-app2 | cut -c-15", 25672, ERLANG % "erlang:disconnect_node"),
+        ("true", ERLANG % "net_adm:ping"))),
     Fault("mq_alarm", "east-app2", "rabbitmqctl -q set_vm_memory_high_watermark 0.00001",
           "rabbitmqctl -q set_vm_memory_high_watermark 0.4"),
     Fault("site_both_active", "west-app1", *edited("/www/etc/circonus.conf", "s/^DB::Host = .*/DB::Host = east-app1/")),
@@ -313,13 +321,13 @@ HALF = (
     Fault("site_none_active", "east-app1", *edited("/www/etc/circonus.conf", "s/^DB::Host = .*/DB::Host = west-app1/")),
     Fault("database_down", "east-app3", "kill -STOP $(systemctl show -p MainPID --value %s)" % PG,
           "kill -CONT $(systemctl show -p MainPID --value %s)" % PG),
-    Fault("broker_disconnected", "west-app3", *cut("broker1", 43191)),
+    Fault("broker_disconnected", "west-app3", *cut('sed "s/[^0-9.:]//g; s/:.*//" ' + NOITS, 43191, hooks=("output",))),
     Fault("replica_upstream", "west-app3", *setting(
         "primary_conninfo", "$(sed \"s/host=[^ ]*/host=$(getent hosts east-app1 | cut -d' ' -f1)/\" "
         "/root/primary_conninfo)")),
     Fault("mq_node_missing", "west-app2", "rabbitmqctl -q stop_app", "rabbitmqctl -q start_app"),
-    Fault("release_mismatch", "east-app1", *package(1668384000)),
-    Fault("version_mismatch", "west-app1", *package(1665964800)),
+    Fault("release_mismatch", "west-app1", *package(1665964800)),
+    Fault("version_mismatch", "west-app1", *elsewhere("east-app1", package(1668384000))),
 )
 #: (what it is about, parameters of the check, its faults)
 GROUPS = (

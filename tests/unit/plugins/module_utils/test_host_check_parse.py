@@ -216,6 +216,10 @@ class TestFindCron:
         assert parse.find_cron(jobs, "/www/bin/x.pl", "d")["user"] == "d"
         assert parse.find_cron(jobs[:2], "/www/bin/x.pl") is None
 
+    def test_finds_a_script_of_which_only_the_name_is_known(self):
+        jobs = [{"command": "/bin/old-x.pl", "user": "a"}, {"command": "/opt/bin/x.pl", "user": "b"}]
+        assert parse.find_cron(jobs, "x.pl")["user"] == "b"
+
 
 NEW_CLUSTER = """{"alarms":[{"node":"rabbit@mq2","resource":"memory","type":"resource_limit"}],
 "cluster_name":"rabbit@mq1","disk_nodes":["rabbit@mq2","rabbit@mq1"],"ram_nodes":[],"running_nodes":["rabbit@mq1"],

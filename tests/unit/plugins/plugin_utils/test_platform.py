@@ -496,6 +496,15 @@ class TestNotEverybodyAnswers:
         assert healthy.ids() == []
 
 
+class TestPki:
+    def test_files_that_the_release_does_not_have_are_not_missed(self, healthy):
+        item(healthy, "east-app2", "fault_detection", "pki", "key", present=False, mode=None, owner=None, group=None)
+        entry = next(entry for entry in healthy.entries["east-app2"] if entry["name"] == "fault_detection")
+        assert healthy.ids() == [("pki_missing", "east-app2")]
+        entry["pki"] = {}
+        assert healthy.ids() == []
+
+
 class TestRabbitMQ:
     def test_two_halves_that_do_not_see_each_other_are_a_partition(self, healthy):
         for host in ("east-app1", "east-app2"):
