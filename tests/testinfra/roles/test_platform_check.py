@@ -168,6 +168,22 @@ def both(*pairs):
     return "\n".join(pair[0] for pair in pairs), "\n".join(pair[1] for pair in reversed(pairs))
 
 
+def broker_active(value):
+    """The broker is, or is not, one of the platform; the hubs tell their stratcons."""
+
+    def change(lab, _host):
+        lab.sql("east-app1", "update circonus.broker set active = %s" % value, database="circonus")
+        for hub in ("east-app3", "west-app3"):
+
+            def told(hub=hub):
+                lab.on(hub, "/www/bin/noit/stratcon_sync.pl", check=False)
+                return (":43191" in lab.on(hub, "cat", NOITS).stdout) == (value == "true")
+
+            wait_until(told, 30, "stratcon on %s knows" % hub)
+
+    return change
+
+
 def elsewhere(host, pair):
     """What is found on one host because of another."""
     return tuple(lambda lab, _host, how=how: act(lab, host, how) for how in pair)
@@ -293,6 +309,8 @@ FILES = (
     Fault("log_grows", "east-app2", "systemd-run --unit writer sh -c "
           "'while :; do head -c 65536 /dev/zero; sleep 0.02; done >> /www/logs/circonus_access_log'",
           "systemctl stop writer; truncate -s 0 /www/logs/circonus_access_log"),
+    Fault("log_stale", "west-store2", "chown root /snowth/logs/*; chmod 0644 /snowth/logs/*; "
+          "touch -d '2 hours ago' /snowth/logs/*", "chown nobody /snowth/logs/*"),
     Fault("check_incomplete", "west-app1", *moved("/opt/rabbitmq/sbin/rabbitmqctl")),
     Fault("clock_skew", "east-store1", "", ""),
     Fault("clock_skew", "west-store1", "", ""),
@@ -329,13 +347,22 @@ HALF = (
     Fault("release_mismatch", "west-app1", *package(1665964800)),
     Fault("version_mismatch", "west-app1", *elsewhere("east-app1", package(1668384000))),
 )
+FENCE = "/var/lib/circonus-inside/web_db.fenced"
+SWAPPED = (
+    Fault("status_disagrees", "east-app1", *edited("/www/etc/circonus.conf", "s/^DB::Host = .*/DB::Host = west-app1/")),
+    Fault("status_disagrees", "west-app1", *edited("/www/etc/circonus.conf", "s/^DB::Host = .*/DB::Host = east-app1/")),
+    Fault("database_fenced", "west-app3", *both(
+        stopped(PG), ("echo '{\"run_id\": \"rehearsal\"}' > %s" % FENCE, "rm " + FENCE))),
+    Fault("broker_unlisted", "broker1", broker_active("false"), broker_active("true")),
+)
 #: (what it is about, parameters of the check, its faults)
 GROUPS = (
     ("services", {"platform_check_endpoint_s": 2.0, "platform_check_broker_silent_s": 12}, SERVICES),
-    ("files", {"platform_check_log_growth_bytes": 200000,
+    ("files", {"platform_check_log_growth_bytes": 20000, "platform_check_log_age_s": 60,
                "platform_check_rehearse_clock_s": ["east-store1=15", "west-store1=-15"]}, FILES),
-    ("cluster", {"platform_check_lag_bytes": 1000000}, CLUSTER),
-    ("half", {}, HALF),
+    ("cluster", {"platform_check_lag_bytes": 1000000, "platform_check_deadline_s": 25.0}, CLUSTER),
+    ("half", {"platform_check_deadline_s": 25.0}, HALF),
+    ("swapped", {}, SWAPPED),
 )
 
 
@@ -384,12 +411,16 @@ class TestFaults:
     def test_each_is_found_with_its_host(self, running, parameters, faults):
         try:
             on_each(running, faults, lambda lab, fault: act(lab, fault.host, fault.broken))
-            started_at = time.monotonic()
-            findings, run = found(running, **parameters)
-            print("the check of a broken platform took %.1f s" % (time.monotonic() - started_at))
-            assert run.rc != 0 and run.result == "failed", run
             seeded = {(fault.id, fault.host) for fault in faults}
-            print("beside them: %s" % sorted(findings - seeded, key=str))
+            # On a busy machine a part may not answer in time, and is then told instead of what is wrong with it.
+            for _attempt in range(2):
+                started_at = time.monotonic()
+                findings, run = found(running, **parameters)
+                print("the check of a broken platform took %.1f s" % (time.monotonic() - started_at))
+                assert run.rc != 0 and run.result == "failed", run
+                print("beside them: %s" % sorted(findings - seeded, key=str))
+                if seeded <= findings:
+                    break
             assert seeded <= findings, (sorted(seeded - findings), sorted(findings - seeded, key=str))
             assert all(finding["remedy"] for finding in run.report["findings"])
         finally:
