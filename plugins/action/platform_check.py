@@ -58,6 +58,8 @@ class ActionModule(ActionBase):
         for host in [*groups.get("hooper", []), *groups.get("brokers", [])]:
             node = hostvars[host]["circonus_node"]
             nodes[host] = {"site": node.get("site"), "roles": [str(role) for role in node["roles"]]}
+            if "broker" in node["roles"]:
+                nodes[host]["address"] = str(hostvars[host].get("ansible_host") or "") or None
             answer = hostvars[host].get(self._task.args.get("answers") or "circonus_answer")
             answers[host] = dict(answer) if answer else None
         # What the release that the hosts report does not have is not looked for.

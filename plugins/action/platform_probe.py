@@ -70,6 +70,7 @@ class ActionModule(ActionBase):
             described = {site: {"raw": raw, "active": sites[site]["active"]}}
             stopped = platform.kept_stopped(described, site, host, entries)
         return {
+            "clock_offset_s": platform.rehearsed_clock(parameters, host),
             "entries": [{k: v for k, v in entry.items() if k not in _AT_HOME} for entry in present],
             "expect_stopped": stopped,
             "deadline_s": limits["deadline_s"],

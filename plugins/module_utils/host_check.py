@@ -135,7 +135,8 @@ def restart_loop(state, now, gone_pids, limits):
         return "its process {0} ended while it was looked at".format(state["pid"])
     recent = state["since_epoch"] is not None and now - state["since_epoch"] < limits["recent_s"]
     if state["restarts"] >= limits["restarts"] and (recent or state["active"] == "activating"):
-        since = "" if state["since_epoch"] is None else ", the last {0:.0f} s ago".format(now - state["since_epoch"])
+        since = "" if state["since_epoch"] is None else ", the last {0:.0f} s ago".format(
+            max(0.0, now - state["since_epoch"]))
         return "systemd restarted it {0} times{1}".format(state["restarts"], since)
     return ""
 
@@ -496,7 +497,7 @@ def collect(params):
                 limits[key] = type(THRESHOLDS[key])(value)
             except (TypeError, ValueError):
                 raise BadInput("Expected a number for the threshold {0}, found {1!r}. Correct it.".format(key, value))
-    now = time.time()
+    now, started = time.time(), time.monotonic()
     inner_s = max(0.2, float(params["deadline_s"]) - RESERVE_S)
     limits["watch_s"] = max(0.0, min(limits["watch_s"], inner_s / 2))
     sockets = host_check_read.sockets()
@@ -505,6 +506,7 @@ def collect(params):
     result["boot_id"] = service.read_boot_id()
     result["host"] = os.uname()[1]
     result["clock"] = clock(now, params.get("reference_epoch"), params.get("clock_offset_s") or 0.0)
+    result["clock"]["age_s"] = round(time.monotonic() - started, 3)
     return result
 
 
@@ -532,7 +534,8 @@ def _jobs(params, entries, limits, sockets, inner_s):
                 kind, path)
         for item in entry.get("cron") or []:
             script = str(item.get("script"))
-            jobs["script " + script] = lambda path=script: os.path.exists(path)
+            if script.startswith("/"):
+                jobs["script " + script] = lambda path=script: os.path.exists(path)
     jobs["units"] = lambda: service.show_units(names, timeout=inner_s)
     jobs["processes"] = lambda: host_check_read.look_twice(inodes, limits["watch_s"])
     for path in space_paths(params, entries):
@@ -556,6 +559,9 @@ def _jobs(params, entries, limits, sockets, inner_s):
         epmd, page = (int(options.get(key) or port) for key, port in (
             ("epmd_port", 4369), ("management_port", rabbitmq.MANAGEMENT_PORT)))
         jobs["mq"] = lambda: rabbitmq.cluster(command, epmd, inner_s, page)
+    pki = next((entry.get("pki") or {} for entry in entries if entry["name"] == "stratcon"), {})
+    if pki.get("cert") and pki.get("key"):
+        jobs["stratcon"] = lambda: {"feeds": host_check_read.feeds(pki["cert"], pki["key"], timeout=page_s)}
     for number, url in enumerate(_status_urls(params, roles)):
         from ansible_collections.circonus.inside.plugins.module_utils import status_page
 
@@ -627,11 +633,12 @@ def judge(params, entries, limits, sockets, facts, problems, now):
         "space": [],
         "web_db": facts.get("web_db") or {},
         "mq": facts.get("mq") or {},
+        "stratcon": facts.get("stratcon") or {},
         "status": {"state": states.pop() if len(states) == 1 else "unknown", "answers": answers},
         "site": facts.get("site") or {},
         "missing": dict((name, problems[name]) for name in problems
                         if name.split()[0] in ("units", "processes", "cron", "versions", "site", "web_db", "mq",
-                                               "status")),
+                                               "stratcon", "status")),
     }
     for entry in entries:
         result["roles"][entry["name"]] = _judge_role(entry, entry["name"] in stopped, limits, sockets, facts, problems,

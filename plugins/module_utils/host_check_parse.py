@@ -229,6 +229,33 @@ def missing_sections(body, wanted):
     return [name for name in wanted if not re.search(r"(?<!\w)" + re.escape(name) + r"(?!\w)", body, re.IGNORECASE)]
 
 
+def parse_noits(body):
+    """Connections of stratcon to its brokers from ``/noits/show.json`` (Reconnoiter), two to each broker.
+
+    Returns ``[{"remote", "cn", "type", "connected", "last_connect_epoch", "silent_s"}, ...]``; last_connect_epoch:
+    None for never; silent_s: seconds of this session without an event, None while disconnected. Raises ValueError.
+    """
+    try:
+        # A broker that is only configured has no connection yet.
+        return [_feed(node) for node in json.loads(body)["nodes"] if node.get("type") != "configured"]
+    except (AttributeError, KeyError, TypeError) as exc:
+        raise ValueError("found no list of nodes ({0})".format(exc))
+
+
+def _feed(node):
+    connected = node["state"] not in ("disconnected", "connecting") and "next_attempt" not in node
+    # A broker that never sent an event has sent the last one in 1970.
+    silent = [float(node[key]) for key in ("last_event_age", "session_duration") if connected and key in node]
+    return {
+        "remote": node["remote"],
+        "cn": node.get("remote_cn") or node.get("cn"),
+        "type": node["type"],
+        "connected": connected,
+        "last_connect_epoch": float(node.get("last_connect") or 0) or None,
+        "silent_s": round(min(silent), 1) if silent else None,
+    }
+
+
 # ---- certificates ----------------------------------------------------------------------------------------------
 
 
@@ -345,8 +372,12 @@ def parse_crontab(text, user=None):
 
 
 def find_cron(jobs, script, user=None):
-    """The first job whose command names ``script``, one of ``user`` preferred; None when there is none."""
-    pattern = re.compile(r"(?<![\w./-])" + re.escape(script) + r"(?![\w./-])")
+    """The first job whose command names ``script``, one of ``user`` preferred; None when there is none.
+
+    A script without a path may be anywhere.
+    """
+    before = r"(?<![\w./-])" if "/" in script else r"(?<![\w.-])"
+    pattern = re.compile(before + re.escape(script) + r"(?![\w./-])")
     found = [job for job in jobs if pattern.search(job["command"])]
     return next((job for job in found if user and job["user"] == user), found[0] if found else None)
 

@@ -29,6 +29,7 @@ DPKG_LIMIT = 64 * 1024 * 1024
 WEB_PACKAGE = "circonus-web-service"
 BODY_LIMIT = 262144
 FILE_LIMIT = 262144
+STRATCON_PORT, NOITS, NOITS_LIMIT = 43191, "/noits/show.json", 4194304
 COMMAND_LINE_LIMIT = 4096
 LINE_LIMIT = 500
 CLOCK_BOOTTIME = 7
@@ -222,10 +223,11 @@ def _own_family(table):
 # ---- pages -----------------------------------------------------------------------------------------------------
 
 
-def ask(host, port, path, tls=False, header=None, timeout=3.0, login=None):
+def ask(host, port, path, tls=False, header=None, timeout=3.0, login=None, pair=None, limit=BODY_LIMIT):
     """GET one page of this host. Returns ``{"status": int or None, "seconds", "error", "body"}``; never raises.
 
-    login: ``user:password``. Written by hand because http.client reads a mail parser first, 14 ms of CPU on every host.
+    login: ``user:password``. pair: files of the client's certificate and key. limit: most bytes of an answer. Written
+    by hand because http.client reads a mail parser first, 14 ms of CPU on every host.
     """
     answer = {"status": None, "seconds": 0.0, "error": "", "body": ""}
     started = time.monotonic()
@@ -239,10 +241,12 @@ def ask(host, port, path, tls=False, header=None, timeout=3.0, login=None):
             context.check_hostname = False
             # Only whether it answers is asked; its certificate is read from its file.
             context.verify_mode = ssl.CERT_NONE
+            if pair:
+                context.load_cert_chain(*pair)
             connection = context.wrap_socket(connection)
         connection.sendall(host_check_parse.http_request(host, port, path, header, login))
         data, reply = b"", None
-        while len(data) < BODY_LIMIT and not (reply and reply["complete"]):
+        while len(data) < limit and not (reply and reply["complete"]):
             if time.monotonic() - started > timeout:
                 answer["error"] = "the answer did not end within {0:g} s".format(timeout)
                 break
@@ -268,6 +272,17 @@ def ask(host, port, path, tls=False, header=None, timeout=3.0, login=None):
             connection.close()
     answer["seconds"] = round(time.monotonic() - started, 3)
     return answer
+
+
+def feeds(cert, key, port=STRATCON_PORT, timeout=3.0):
+    """Connections of the local stratcon to its brokers; see :func:`host_check_parse.parse_noits`."""
+    answer = ask("127.0.0.1", port, NOITS, True, timeout=timeout, pair=(cert, key), limit=NOITS_LIMIT)
+    if answer["error"] or answer["status"] != 200:
+        raise InsideError(answer["error"] or "expected status 200 from {0}, found {1}".format(NOITS, answer["status"]))
+    try:
+        return host_check_parse.parse_noits(answer["body"])
+    except ValueError as exc:
+        raise InsideError("expected the brokers of stratcon from {0}: {1}".format(NOITS, exc))
 
 
 # ---- files -----------------------------------------------------------------------------------------------------

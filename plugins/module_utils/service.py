@@ -256,7 +256,8 @@ def effective(entry, release=None, host=None):
         if isinstance(result.get(key), list):
             result[key] = [item for item in result[key] if in_release(item, release)]
     if isinstance(result.get("pki"), dict):
-        result["pki"] = dict((key, item) for key, item in result["pki"].items() if in_release(item, release))
+        items = result["pki"].items() if in_release(result["pki"], release) else ()
+        result["pki"] = dict((key, item) for key, item in items if in_release(item, release))
     kept = [unit["id"] for unit in result["units"]]
     result["gone_units"] = [unit["id"] for unit in entry["units"] if unit["id"] not in kept]
     span = entry.get("releases") or {}

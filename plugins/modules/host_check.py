@@ -12,7 +12,8 @@ short_description: Look at everything that the roles of one host consist of
 version_added: 0.1.0
 description:
   - One call reads units, watchdog pairs, listening ports and who owns them, pages, logs, PKI files, cron jobs,
-    versions, free space, clock, database, message queue, status page and the installed site.json of a host.
+    versions, free space, clock, database, message queue, connections to brokers, status page and the installed
+    site.json of a host.
   - Everything is read side by side and within O(deadline_s). What hangs or cannot be read is told in its item or in
     RV(missing), the rest is complete; the module does not fail because of it.
   - A verdict (C(ok), C(up)) is V(none) where it cannot be told.
@@ -134,10 +135,11 @@ boot_id:
 clock:
   description: >-
     Time of the host (C(epoch)) and how many seconds it is ahead of O(reference_epoch) (C(offset_s), V(none) without
-    one). The way of the question to the host is part of the offset.
+    one). The way of the question to the host is part of the offset. C(age_s) is how long before the answer the clock
+    was read.
   returned: success
   type: dict
-  sample: {epoch: 1706702400.123, offset_s: 0.312}
+  sample: {epoch: 1706702400.123, offset_s: 0.312, age_s: 0.41}
 release:
   description: >-
     Release of the platform that is installed, from the version of the package circonus-web-service; V(none) when that
@@ -244,6 +246,16 @@ mq:
     nodes: [rabbit@mq1, rabbit@mq2]
     partitions: {}
     running_nodes: [rabbit@mq1, rabbit@mq2]
+stratcon:
+  description: >-
+    Connections of stratcon to its brokers as C(feeds), two to each broker. C(connected) alone is no health, C(silent_s)
+    tells for how long nothing came; C(last_connect_epoch) is V(none) for never. Empty without the role or an answer.
+  returned: success
+  type: dict
+  sample:
+    feeds:
+      - {remote: '192.0.2.41:43191', cn: broker1, type: durable/storage, connected: true,
+         last_connect_epoch: 1706702400.123, silent_s: 2.3}
 status:
   description: V(ACTIVE), V(STANDBY) or V(unknown) as C(state), and the single C(answers).
   returned: success

@@ -21,6 +21,7 @@ _DB = MANUAL + '"Web DB Failover"'
 _DC = "on-premises documentation, backup datacenter"
 _MQ = MANUAL + '"MQ node restart"'
 _FLOW = MANUAL + '"Data Flow"'
+_TRACE = MANUAL + '"Broker troubleshooting"'
 _COLLECTION = "this collection"
 
 _OPERATE = "service_operate.yml -e service_operate_role={role} -e service_operate_limit={host} -e service_operate_verb="
@@ -45,6 +46,11 @@ _REJOIN = "web_db_rejoin.yml -e web_db_rejoin_host={host} -e circonus_confirm={h
 _LOST = (
     "Start it on {host} ({start}), or if the host is lost: web_db_failover.yml with web_db_failover_mode=unplanned, "
     "datacenter_failover.yml with datacenter_failover_mode=unplanned"
+)
+#: The remedy when only the feed for storage of a broker is disconnected.
+CHECKPOINT = (
+    "Rule out its certificate; then jlogctl -s /opt/noit/prod/log/noitd.feed/ on {broker}: a checkpoint of {stratcon} "
+    "whose file is gone must be rebuilt (operation manual, broker-stratcon connectivity)"
 )
 
 
@@ -750,6 +756,41 @@ REGISTER = {
         "{alarms}",
         "Give {host} memory or disk space; the alarm ends by itself.",
         _MQ,
+    ),
+    # -- stratcon and the brokers
+    "broker_disconnected": _entry(
+        "error",
+        "Stratcon is not connected to a broker that runs: its data do not arrive. A warning for a broker that is not "
+        "in the inventory.",
+        "stratcon on {stratcon} connected to {broker}",
+        "{feeds} disconnected, last connected {when}",
+        "The reason is in /var/log/circonus/stratcon.log on {stratcon}: the way to port 43191 of {broker}, or its "
+        "certificate. Then " + _RESTART,
+        _TRACE,
+    ),
+    "broker_silent": _entry(
+        "warning",
+        "Stratcon is connected to a broker, but nothing comes from it (platform_check_broker_silent_s).",
+        "an event of {broker} on {stratcon} within {limit}",
+        "the last one {age} ago",
+        "Read /opt/noit/prod/log/noitd.log on {broker}, then " + _RESTART,
+        _TRACE,
+    ),
+    "broker_unlisted": _entry(
+        "error",
+        "A broker of the inventory is unknown to stratcon: it is not activated, or the hub has not told stratcon.",
+        "{broker} among the brokers of stratcon on {stratcon}",
+        "no such broker",
+        "Look whether {broker} is active on the page Account: Brokers; on a hub: /www/bin/noit/stratcon_sync.pl",
+        MANUAL + '"Hub"',
+    ),
+    "brokers_lost": _entry(
+        "critical",
+        "A stratcon has lost all of its brokers at once: no data arrive in its site.",
+        "stratcon connected to its {number} brokers",
+        "all of them disconnected",
+        "Read /var/log/circonus/stratcon.log on {host}: network, certificate or CRL. Then " + _RESTART,
+        _PKI,
     ),
     # -- the sites
     "site_both_active": _entry(

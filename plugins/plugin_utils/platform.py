@@ -4,7 +4,8 @@
 
 Shapes
   ``sites``    {site: {"raw": site.json, "hosts": [host, …], "active": bool or None, "digest": sha256 of the file}}
-  ``nodes``    {host: {"site": name or None, "roles": [role, …]}}: the hosts of the sites, and the brokers
+  ``nodes``    {host: {"site": name or None, "roles": [role, …]}}: the hosts of the sites, and the brokers,
+               these with the ``address`` of the inventory
   ``answers``  {host: answer of host_check with asked_epoch and answered_epoch, {"reachable": False, "msg"} for a host
                that did not answer, or None for one that was not asked}
   ``entries``  {host: [catalogue entry, …]}
@@ -14,6 +15,7 @@ Rules about one host are in platform_host, rules about several in platform_cross
 
 from __future__ import annotations
 
+from ansible_collections.circonus.inside.plugins.module_utils.errors import BadInput
 from ansible_collections.circonus.inside.plugins.plugin_utils import catalogue, failover, platform_cross, platform_host
 from ansible_collections.circonus.inside.plugins.plugin_utils import findings as f
 from ansible_collections.circonus.inside.plugins.plugin_utils.site_model import layout, normalise
@@ -35,12 +37,25 @@ LIMITS = {
     "endpoint_s": 4.0,
     "restarts": 3,
     "flapping_s": 600,
+    "broker_silent_s": 300,
 }
 
 
 def limits(params: dict) -> dict:
     """:data:`LIMITS` with what the parameters of a run say."""
     return {key: value if params.get(PREFIX + key) is None else params[PREFIX + key] for key, value in LIMITS.items()}
+
+
+def rehearsed_clock(params: dict, host: str) -> float:
+    """Seconds that the clock of a host is taken to be off in a rehearsal, of ``["<host>=<seconds>", …]``."""
+    for item in params.get(PREFIX + "rehearse_clock_s") or []:
+        name, _sep, seconds = str(item).partition("=")
+        if name.strip() == host:
+            try:
+                return float(seconds)
+            except ValueError:
+                raise BadInput("%srehearse_clock_s has %s. Expected <host>=<seconds>." % (PREFIX, item)) from None
+    return 0.0
 
 
 def release_of(answers: dict) -> str | None:

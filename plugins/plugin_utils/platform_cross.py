@@ -8,8 +8,11 @@ judged because of that is returned as a sentence, never as a clean bill of healt
 
 from __future__ import annotations
 
+import time
+
 from ansible_collections.circonus.inside.plugins.plugin_utils import failover
 from ansible_collections.circonus.inside.plugins.plugin_utils import findings as f
+from ansible_collections.circonus.inside.plugins.plugin_utils.platform_host import age
 from ansible_collections.circonus.inside.plugins.plugin_utils.report_picture import size
 
 #: Findings after which nothing is expected of a role.
@@ -18,6 +21,8 @@ DOWN = frozenset(
 )
 #: Findings after which a page has nothing to say.
 MUTE = DOWN | {"port_hung", "port_not_listening", "endpoint_error", "endpoint_timeout", "no_sign_of_life"}
+#: Findings after which a broker and stratcon cannot be connected.
+CUT = DOWN | {"pair_without_child", "port_hung", "pki_expired", "pki_missing", "pki_unreadable"}
 GOOD_GUARD = ("watching", "standby")
 ASLEEP_GUARD = ("absent", "silent", "stopped")
 
@@ -40,17 +45,13 @@ def judge(platform, found: list) -> tuple:
     out += _site_files(platform) + _releases(platform) + _versions(platform)
     more, open_questions = _clocks(platform)
     unknown += open_questions
-    if platform.hosts_of("broker"):
-        unknown.append(
-            "Whether stratcon is connected to the brokers: hosts report the services and ports of both ends only; "
-            "the page Account: Brokers shows the connections."
-        )
-    return out + more, unknown
+    brokers = _Brokers(platform, found)
+    return out + more + brokers.findings(), unknown + brokers.unknown
 
 
-def told(found, host, role) -> bool:
+def told(found, host, role, ids=DOWN) -> bool:
     """Whether it is known already that a role of a host is down."""
-    return any(item["host"] == host and item["id"] in DOWN and item["role"] in (role, None) for item in found)
+    return any(item["host"] == host and item["id"] in ids and item["role"] in (role, None) for item in found)
 
 
 # -- the database -----------------------------------------------------------------------------------------------------
@@ -248,15 +249,46 @@ def _rabbitmq(platform, site, found):
         # Both halves see it; one finding names all.
         if nodes and not any(item["id"] == "mq_partition" for item in out):
             out.append(f.make("mq_partition", host=host, role="mq", site=site, nodes=", ".join(nodes)))
-        if view.get("alarms"):
-            alarms = view["alarms"]
-            text = ", ".join(map(str, alarms)) if isinstance(alarms, (list, tuple)) else str(alarms)
-            out.append(f.make("mq_alarm", host=host, role="mq", site=site, alarms=text))
         if view.get("default_credentials"):
             out.append(f.make("default_credentials", host=host, role="mq", site=site))
+    out += _alarms(site, views)
     if not any(item["id"] == "mq_partition" for item in out):
-        out += _missing_nodes(platform, site, hosts, views, found)
+        apart = _apart(views)
+        if apart:
+            out.append(f.make("mq_partition", host=apart[0], role="mq", site=site, nodes=", ".join(apart[1:])))
+        else:
+            out += _missing_nodes(platform, site, hosts, views, found)
     return out, unknown
+
+
+def _alarms(site, views):
+    """Every node tells the alarms of all: each belongs to the node that it names, else to who tells it."""
+    by_host = {}
+    for host, view in views.items():
+        alarms = view.get("alarms") or []
+        for alarm in map(str, alarms if isinstance(alarms, (list, tuple)) else [alarms]):
+            named = [other for other in views if _node(alarm.rpartition(" on ")[2]) == _node(other)]
+            told_by = by_host.setdefault((named or [host])[0], [])
+            if alarm not in told_by:
+                told_by.append(alarm)
+    return [f.make("mq_alarm", host=host, role="mq", site=site, alarms=", ".join(by_host[host]))
+            for host in views if host in by_host]
+
+
+def _apart(views):
+    """A host and those that it is split from: both run, both are members, and neither sees the other.
+
+    RabbitMQ itself lists a partition only when the two meet again.
+    """
+    def blind(one, other):
+        running, members = ({_node(n) for n in views[one].get(key) or []} for key in ("running_nodes", "nodes"))
+        return _node(one) in running and _node(other) in members - running
+
+    for host in views:
+        others = [other for other in views if other != host and blind(host, other) and blind(other, host)]
+        if others:
+            return [host, *others]
+    return []
 
 
 def _missing_nodes(platform, site, hosts, views, found):
@@ -274,6 +306,124 @@ def _missing_nodes(platform, site, hosts, views, found):
         nodes = ", ".join(running[blind[0]])
         out.append(f.make("mq_node_missing", host=host, role="mq", site=site, nodes=nodes))
     return out
+
+
+# -- stratcon and the brokers -----------------------------------------------------------------------------------------
+
+
+class _Brokers:
+    """Whether every broker delivers to every stratcon, by what the stratcons say of their connections.
+
+    When no stratcon has a broker, the broker is at fault; when only some do not, those are.
+    """
+
+    def __init__(self, platform, found):
+        self.platform, self.found, self.unknown = platform, found, []
+        self.brokers = platform.hosts_of("broker")
+        #: {broker, or address of one that is not in the inventory: {stratcon: its connections}}
+        self.feeds = {}
+        self.views = {}
+        for host in platform.hosts_of("stratcon"):
+            feeds = ((platform.read(host) or {}).get("stratcon") or {}).get("feeds")
+            if feeds is not None:
+                self.views[host] = feeds
+            elif platform.answers.get(host) is not None:
+                self.unknown.append("Whether stratcon on %s is connected to the brokers: it does not say." % host)
+        for stratcon, feeds in self.views.items():
+            for feed in feeds:
+                broker = self._broker_of(feed) or feed["remote"]
+                self.feeds.setdefault(broker, {}).setdefault(stratcon, []).append(feed)
+
+    def _broker_of(self, feed):
+        """By its address, else (behind address translation) by the name in its certificate."""
+        address, name = feed["remote"].rpartition(":")[0], (feed.get("cn") or "").split(".")[0]
+        for host in self.brokers:
+            if self.platform.nodes[host].get("address") == address or host.split(".")[0] == name:
+                return host
+        return None
+
+    def _cut(self, host, role):
+        return told(self.found, host, role, CUT)
+
+    def findings(self):
+        out, blind, limit = [], self._blind(), self.platform.limits["broker_silent_s"]
+        for stratcon in blind:
+            out.append(self._make("brokers_lost", stratcon, "stratcon", number=len(self._theirs(stratcon))))
+        for broker, views in self.feeds.items():
+            if self._cut(broker, "broker"):
+                continue
+            views = {host: feeds for host, feeds in views.items()
+                     if host not in blind and not self._cut(host, "stratcon")}
+            lost = {host: feeds for host, feeds in views.items() if not all(feed["connected"] for feed in feeds)}
+            silent = {host: feeds for host, feeds in views.items() if host not in lost and _silence(feeds) > limit}
+            out += self._at_fault("broker_disconnected", broker, lost, views, _lost)
+            out += self._at_fault("broker_silent", broker, silent, views, lambda feeds: {
+                "limit": age(limit), "age": age(_silence(feeds))})
+        return out + self._unlisted()
+
+    def _theirs(self, stratcon):
+        """Connections of a stratcon by broker, without those of brokers whose trouble is known."""
+        return {broker: views[stratcon] for broker, views in self.feeds.items()
+                if stratcon in views and not self._cut(broker, "broker")}
+
+    def _blind(self):
+        """Stratcons that have lost each of several brokers at once."""
+        out = []
+        for stratcon in self.views:
+            theirs = self._theirs(stratcon)
+            gone = [broker for broker, feeds in theirs.items() if not any(feed["connected"] for feed in feeds)]
+            if len(theirs) > 1 and len(gone) == len(theirs) and not self._cut(stratcon, "stratcon"):
+                out.append(stratcon)
+        return out
+
+    def _at_fault(self, finding_id, broker, bad, views, values):
+        if broker in self.brokers and bad and len(bad) == len(views):
+            words = values(next(iter(bad.values())))
+            return [self._make(finding_id, broker, "broker", broker=broker, stratcon=", ".join(bad), **words)]
+        # Nobody has described it: it may be switched off on purpose.
+        severity = None if broker in self.brokers else "warning"
+        return [
+            self._make(finding_id, stratcon, "stratcon", severity, broker=broker, stratcon=stratcon, **values(feeds))
+            for stratcon, feeds in bad.items()
+        ]
+
+    def _make(self, finding_id, host, role, severity=None, **values):
+        site = self.platform.site_of(host)
+        # Alerts come, storage does not: the checkpoint of stratcon names a file of the journal that is gone.
+        remedy = f.CHECKPOINT if values.get("feeds") == "durable/storage" else None
+        return f.make(finding_id, host=host, role=role, site=site, severity=severity, remedy=remedy, **values)
+
+    def _unlisted(self):
+        """Brokers of the inventory that a stratcon of their platform does not know."""
+        out = []
+        for broker in self.brokers:
+            site = self.platform.site_of(broker)
+            group = next((group for group in self.platform.groups if site in group), None)
+            asked = {host: [] for host in self.views if group is None or self.platform.site_of(host) in group}
+            bad = {host: [] for host in asked if host not in self.feeds.get(broker, {})}
+            if not bad or self._cut(broker, "broker"):
+                continue
+            strangers = any(name not in self.brokers and set(views) & set(bad) for name, views in self.feeds.items())
+            if strangers or not self.platform.nodes[broker].get("address"):
+                self.unknown.append(
+                    "Whether stratcon on %s is connected to %s: it has no broker with the address %s." % (
+                        ", ".join(bad), broker, self.platform.nodes[broker].get("address") or "of the inventory"))
+                continue
+            out += self._at_fault("broker_unlisted", broker, bad, asked, lambda _feeds: {})
+        return out
+
+
+def _silence(feeds):
+    """Seconds for which the quieter one of the connections to a broker has brought nothing."""
+    return max(feed["silent_s"] or 0 for feed in feeds)
+
+
+def _lost(feeds):
+    """Which connections are gone, and since when, in words."""
+    gone = [feed for feed in feeds if not feed["connected"]]
+    last = [feed["last_connect_epoch"] for feed in gone if feed["last_connect_epoch"]]
+    when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(max(last))) if last else "never"
+    return {"feeds": " and ".join(sorted({feed["type"] for feed in gone})), "when": when}
 
 
 # -- equal where it must be -------------------------------------------------------------------------------------------
@@ -346,7 +496,8 @@ def _versions(platform):
 def offset(answer):
     """(lowest, highest) difference of a host's clock from the controller's in seconds, None when unknown.
 
-    The clock was read at some moment between asking and answering, so the difference is only known to lie within.
+    The clock was read at some moment between asking and answering, ``age_s`` before the answer, so the difference is
+    only known to lie within.
     """
     clock = answer.get("clock") or {}
     epoch = clock.get("epoch")
@@ -354,7 +505,7 @@ def offset(answer):
     if epoch is None or asked is None or answered is None:
         value = clock.get("offset_s")
         return None if value is None else (value, value)
-    return epoch - answered, epoch - asked
+    return epoch - max(asked, answered - (clock.get("age_s") or 0.0)), epoch - asked
 
 
 def apart(one, other):

@@ -79,12 +79,15 @@ def _unreachable(platform, host, site, answer):
 
 def _missing(platform, host, site, answer, found):
     """Parts that could not be read, unless a finding about their service says why."""
-    down = ("unit_down", "unit_failed", "unit_flapping", "port_hung", "port_stolen", "role_absent")
+    down = ("unit_down", "unit_failed", "unit_flapping", "port_hung", "port_stolen", "role_absent",
+            "pair_without_child", "port_not_listening")
     broken = {item["role"] for item in found if item["id"] in down}
     out = []
     for part, why in sorted((answer.get("missing") or {}).items()):
         role = {"status": "web_frontend"}.get(part.split()[0], part.split()[0])
-        if role not in broken:
+        if part == "stratcon" and timed_out(why) and role not in broken:
+            out.append(f.make("port_hung", host=host, role=role, site=site, port=43191, detail=why))
+        elif role not in broken:
             out.append(f.make("check_incomplete", host=host, site=site, part=part, detail=why))
     return out
 
@@ -394,6 +397,8 @@ class _Role:
 
     def _pki(self):
         out, spec = [], self.entry.get("pki") or {}
+        if not spec:
+            return []  # the release has none, although the host was asked
         facing = set(spec.get("user_facing") or [])
         for item in self.seen.get("pki") or []:
             kind, path = item["kind"], item["path"]
@@ -461,4 +466,5 @@ class _Role:
 #: Seconds after which trouble in a log is history.
 _RECENT = 3600.0
 #: Findings that explain a missing sign of life.
-_SAY_WHY = frozenset(("process_missing", "pair_without_child", "restart_loop", "endpoint_error", "port_hung"))
+_SAY_WHY = frozenset(("process_missing", "pair_without_child", "restart_loop", "endpoint_error", "endpoint_timeout",
+                      "port_hung"))

@@ -4,6 +4,7 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import json
 import socket
 import ssl
 import struct
@@ -217,6 +218,10 @@ class TestFindCron:
         assert parse.find_cron(jobs, "/www/bin/x.pl", "d")["user"] == "d"
         assert parse.find_cron(jobs[:2], "/www/bin/x.pl") is None
 
+    def test_finds_a_script_of_which_only_the_name_is_known(self):
+        jobs = [{"command": "/bin/old-x.pl", "user": "a"}, {"command": "/opt/bin/x.pl", "user": "b"}]
+        assert parse.find_cron(jobs, "x.pl")["user"] == "b"
+
 
 class TestParseVersions:
     def test_leaves_messages_out(self):
@@ -314,3 +319,35 @@ class TestParseOwnerLines:
         text = "fq\t1.2\nfile /b is not owned by any package\n"
         assert parse.parse_owner_lines(text, ["/a", "/b"]) == ({"/a": "fq"}, {"fq": "1.2"})
         assert parse.parse_owner_lines("fq\t1.2\n", ["/a", "/b"]) == ({}, {})
+
+
+class TestParseNoits:
+    #: As recorded from the real program (Reconnoiter on libmtev 2.7.11).
+    CONNECTED = {"last_connect": "1795342771.171145", "local": "127.0.0.1:41254", "remote": "127.0.0.1:43191",
+                 "type": "transient/iep", "remote_cn": "noit-a", "state": "waiting for next batch",
+                 "checkpoint": "00000000:0000004a", "session_events": "48", "session_bytes": "27030",
+                 "session_duration": "48.993706", "last_event": "1795342817.878052", "last_event_age": "2.286799"}
+    NEVER = {"last_connect": "0.000000", "state": "disconnected", "remote": "127.0.0.1:43199",
+             "type": "durable/storage", "next_attempt": "11.010428"}
+
+    def feeds(self, *nodes):
+        return parse.parse_noits(json.dumps({"nodes": nodes}))
+
+    def test_connected_and_not(self):
+        assert self.feeds(self.CONNECTED, self.NEVER) == [
+            {"remote": "127.0.0.1:43191", "cn": "noit-a", "type": "transient/iep", "connected": True,
+             "last_connect_epoch": 1795342771.171145, "silent_s": 2.3},
+            {"remote": "127.0.0.1:43199", "cn": None, "type": "durable/storage", "connected": False,
+             "last_connect_epoch": None, "silent_s": None}]
+
+    def test_a_broker_without_any_event_is_silent_since_it_connected(self):
+        (feed,) = self.feeds(dict(self.CONNECTED, last_event="0.000000", last_event_age="1795342820.1"))
+        assert feed["silent_s"] == 49.0
+
+    def test_what_is_only_configured_is_no_connection(self):
+        assert self.feeds({"type": "configured", "remote": "127.0.0.1:43191"}) == []
+
+    @pytest.mark.parametrize("body", ["", "{}", "[]", '{"nodes": [{"type": "x"}]}', '{"nodes": [1]}', "<html>"])
+    def test_refuses_anything_else(self, body):
+        with pytest.raises(ValueError):
+            parse.parse_noits(body)

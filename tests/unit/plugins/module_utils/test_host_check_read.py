@@ -66,6 +66,28 @@ def deaf():
     listener.close()
 
 
+class TestFeeds:
+    def answer(self, monkeypatch, **more):
+        answer = dict({"status": 200, "seconds": 0.1, "error": "", "body": '{"nodes": []}'}, **more)
+        monkeypatch.setattr(read, "ask", lambda *arguments: answer)
+        return read.feeds("stratcon.crt", "stratcon.key")
+
+    def test_are_those_of_the_page(self, monkeypatch):
+        node = '{"remote": "h:1", "type": "transient/iep", "state": "disconnected", "last_connect": "0.0"}'
+        assert self.answer(monkeypatch, body='{"nodes": [%s]}' % node)[0]["connected"] is False
+
+    @pytest.mark.parametrize("more, words", [
+        ({"error": "connection refused"}, "connection refused"), ({"status": 403}, "found 403"),
+        ({"body": "<html>"}, "expected the brokers of stratcon")])
+    def test_anything_else_is_told(self, monkeypatch, more, words):
+        with pytest.raises(InsideError, match=words):
+            self.answer(monkeypatch, **more)
+
+    def test_without_its_certificate(self, tmp_path):
+        with pytest.raises(InsideError, match="No such file"):
+            read.feeds(str(tmp_path / "stratcon.crt"), str(tmp_path / "stratcon.key"), timeout=0.3)
+
+
 class TestAsk:
     def test_reads_a_page_with_the_wanted_host(self, pages):
         answer = read.ask("127.0.0.1", pages, "/", header="portal.example.com")

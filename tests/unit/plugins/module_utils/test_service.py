@@ -356,6 +356,12 @@ class TestRelease:
         assert service.effective(entry, None, "app1")["pki"]["cert"] == "/ssl/app1.crt"
         assert entry["pki"]["cert"] == "/ssl/<host>.crt"
 
+    def test_leaves_out_the_pki_of_what_a_release_no_longer_has(self):
+        entry = {"name": "x", "units": [{"id": "a", "candidates": ["a"]}],
+                 "pki": {"until": "2020-10-19", "cert": "/etc/a.crt"}}
+        assert service.effective(entry, "2020-10-05")["pki"]["cert"] == "/etc/a.crt"
+        assert service.effective(entry, "2020-11-02")["pki"] == {}
+
     def test_an_endpoint_that_is_gone_is_no_sign(self):
         entry = mq(life={"endpoint": "page"})
         entry["endpoints"][0]["until"] = "2019-01-01"

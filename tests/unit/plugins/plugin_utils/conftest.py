@@ -160,8 +160,8 @@ class Healthy:
             for name in SITES
             for host, roles in LAYOUT.items()
         }
-        self.nodes["broker1"] = {"site": "east", "roles": ["broker"]}
-        self.nodes["broker2"] = {"site": None, "roles": ["broker"]}
+        self.nodes["broker1"] = {"site": "east", "roles": ["broker"], "address": "198.51.100.1"}
+        self.nodes["broker2"] = {"site": None, "roles": ["broker"], "address": "198.51.100.2"}
         self.entries = {
             host: [placed(CATALOGUE[role], host) for role in node["roles"]]
             for host, node in self.nodes.items()
@@ -175,7 +175,7 @@ class Healthy:
         answer = {
             "reachable": True, "host": host, "boot_id": "b-%s" % host, "asked_epoch": NOW, "answered_epoch": NOW + 0.8,
             "clock": {"epoch": NOW + 0.3, "offset_s": 0.3}, "release": None, "missing": {}, "web_db": {}, "mq": {},
-            "status": {"state": "unknown", "answers": []}, "site": {}, "space": [], "roles": {},
+            "stratcon": {}, "status": {"state": "unknown", "answers": []}, "site": {}, "space": [], "roles": {},
         }
         for entry in self.entries[host]:
             answer["roles"][entry["name"]] = role_state(entry, entry["name"] in stopped)
@@ -191,6 +191,8 @@ class Healthy:
             answer["mq"] = {"nodes": nodes, "running_nodes": nodes, "partitions": {}, "alarms": []}
         if "web_db" in answer["roles"]:
             answer["web_db"] = database(host)
+        if "stratcon" in answer["roles"]:
+            answer["stratcon"] = {"feeds": [feed(number, kind) for number in (1, 2) for kind in FEEDS]}
         return answer
 
     def state(self, host, role):
@@ -271,6 +273,14 @@ def pki_file(kind, path, spec):
 def space(path):
     return {"path": path, "mount": path, "free_bytes": 60 * 2**30, "total_bytes": 100 * 2**30, "free_inodes": 9000,
             "total_inodes": 10000, "error": ""}
+
+
+FEEDS = ("transient/iep", "durable/storage")
+
+
+def feed(number, kind):
+    return {"remote": "198.51.100.%d:43191" % number, "cn": "broker%d" % number, "type": kind, "connected": True,
+            "last_connect_epoch": NOW - DAY, "silent_s": 1.5}
 
 
 def database(host):

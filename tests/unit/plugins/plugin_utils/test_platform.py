@@ -7,6 +7,7 @@ import pathlib
 
 import pytest
 import yaml
+from ansible_collections.circonus.inside.plugins.module_utils.errors import BadInput
 from ansible_collections.circonus.inside.plugins.plugin_utils import findings, platform, platform_cross, report
 
 ROOT = pathlib.Path(__file__).resolve().parents[4]
@@ -126,6 +127,29 @@ def clock(p, host, seconds):
 def absent(p):
     for each in p.state("west-app3", "search")["units"]:
         each.update(present=False, unit=None, active=None, up=False)
+
+
+def feeds(p, broker, *stratcons, kind="", **more):
+    """Connections of some stratcons to a broker; without any, of all."""
+    for host in stratcons or ("east-app3", "west-app3"):
+        for feed in p.answers[host]["stratcon"]["feeds"]:
+            if feed["remote"].startswith(p.nodes[broker]["address"]) and kind in feed["type"]:
+                feed.update(more)
+
+
+def lost(p, broker, *stratcons, kind=""):
+    feeds(p, broker, *stratcons, kind=kind, connected=False, cn=None, silent_s=None)
+
+
+def unlisted(p, broker, *stratcons):
+    for host in stratcons:
+        known = p.answers[host]["stratcon"]["feeds"]
+        known[:] = [feed for feed in known if not feed["remote"].startswith(p.nodes[broker]["address"])]
+
+
+def all_lost(p):
+    for broker in ("broker1", "broker2"):
+        lost(p, broker, "west-app3")
 
 
 SPACE = {"total_bytes": 100 * 2**30, "total_inodes": 10000}
@@ -253,6 +277,16 @@ SEEDS = [
      lambda p: p.answers["east-app2"]["mq"].update(running_nodes=["rabbit@east-app2"])),
     ("RabbitMQ partition", "mq_partition", "east-app1", partition),
     ("RabbitMQ alarm", "mq_alarm", "west-app1", lambda p: p.answers["west-app1"]["mq"].update(alarms=["disk"])),
+    ("broker cut off", "broker_disconnected", "broker1", lambda p: lost(p, "broker1")),
+    ("broker cut off from one stratcon", "broker_disconnected", "west-app3", lambda p: lost(p, "broker2", "west-app3")),
+    ("checkpoint of a stratcon is stuck", "broker_disconnected", "east-app3",
+     lambda p: lost(p, "broker1", "east-app3", kind="durable")),
+    ("broker hangs", "broker_silent", "broker2", lambda p: feeds(p, "broker2", silent_s=400.0)),
+    ("broker not activated", "broker_unlisted", "broker2", lambda p: unlisted(p, "broker2", "east-app3", "west-app3")),
+    ("hub did not tell a stratcon", "broker_unlisted", "east-app3", lambda p: unlisted(p, "broker1", "east-app3")),
+    ("stratcon without brokers", "brokers_lost", "west-app3", all_lost),
+    ("stratcon hangs", "port_hung", "east-app3", lambda p: p.answers["east-app3"].update(
+        stratcon={}, missing={"stratcon": "no answer within 5 s"})),
     ("both sites active", "site_both_active", "west-app1", lambda p: status(p, "west-app1", "ACTIVE")),
     ("no site active", "site_none_active", "east-app1", lambda p: status(p, "east-app1", "STANDBY")),
     ("status says nothing", "status_unknown", "west-app1", lambda p: status(p, "west-app1", "unknown")),
@@ -354,7 +388,8 @@ class TestRemedy:
 class TestLimits:
     def test_are_the_defaults_of_the_meta_file(self):
         meta = yaml.safe_load((ROOT / "playbooks/platform_check.meta.yml").read_text())["parameters"]
-        mine = {name: spec["default"] for name, spec in meta.items() if name.startswith("platform_check_")}
+        mine = {name: spec["default"] for name, spec in meta.items()
+                if name.startswith("platform_check_") and "default" in spec}
         assert mine.pop("platform_check_fail_on") == "warning"
         assert mine == {platform.PREFIX + name: value for name, value in platform.LIMITS.items()}
 
@@ -365,6 +400,7 @@ class TestLimits:
         ("log grows", "log_growth_bytes", 2**40), ("log never rotated", "log_max_bytes", 2**40),
         ("stale log", "log_age_s", 10 * 86400), ("certificate of the portal expires", "expiry_days", 10),
         ("unit flapping by its counter", "restarts", 10), ("unit flapping by its counter", "flapping_s", 5),
+        ("broker hangs", "broker_silent_s", 600),
     ])
     def test_a_parameter_moves_the_limit(self, healthy, seed, parameter, value):
         healthy.params = {platform.PREFIX + parameter: value}
@@ -460,11 +496,109 @@ class TestNotEverybodyAnswers:
         assert healthy.ids() == []
 
 
+class TestPki:
+    def test_files_that_the_release_does_not_have_are_not_missed(self, healthy):
+        item(healthy, "east-app2", "fault_detection", "pki", "key", present=False, mode=None, owner=None, group=None)
+        entry = next(entry for entry in healthy.entries["east-app2"] if entry["name"] == "fault_detection")
+        assert healthy.ids() == [("pki_missing", "east-app2")]
+        entry["pki"] = {}
+        assert healthy.ids() == []
+
+
+class TestRabbitMQ:
+    def test_two_halves_that_do_not_see_each_other_are_a_partition(self, healthy):
+        for host in ("east-app1", "east-app2"):
+            healthy.answers[host]["mq"]["running_nodes"] = ["rabbit@" + host]
+        assert healthy.ids() == [("mq_partition", "east-app1")]
+
+    def test_a_node_that_left_the_cluster_is_missing(self, healthy):
+        for host in ("east-app1", "east-app2"):
+            healthy.answers[host]["mq"].update(nodes=["rabbit@" + host], running_nodes=["rabbit@" + host])
+        assert [finding for finding, _host in healthy.ids()] == ["mq_node_missing"]
+
+    def test_an_alarm_belongs_to_the_node_that_it_names(self, healthy):
+        for host in ("east-app1", "east-app2"):
+            healthy.answers[host]["mq"]["alarms"] = ["memory on rabbit@east-app2"]
+        assert healthy.ids() == [("mq_alarm", "east-app2")]
+
+
+class TestSignOfLife:
+    def test_a_page_that_hangs_says_it_already(self, healthy):
+        item(healthy, "east-store1", "data_storage", "endpoints", "state", status=None, ok=False, error="timed out")
+        unit(healthy, "east-store1", "data_storage", "snowth", up=False, missing="does not answer well")
+        assert healthy.ids() == [("endpoint_timeout", "east-store1")]
+
+
+class TestBrokers:
+    def test_a_broker_whose_trouble_is_known_is_not_told_again(self, healthy):
+        lost(healthy, "broker1")
+        down(healthy, "broker1", "broker", "noitd")
+        lost(healthy, "broker2")
+        unreachable(healthy, "broker2")
+        assert set(healthy.ids()) == {("unit_down", "broker1"), ("host_unreachable", "broker2")}
+
+    def test_an_expired_list_of_revocations_is_the_cause(self, healthy):
+        all_lost(healthy)
+        item(healthy, "west-app3", "stratcon", "pki", "crl", not_after_epoch=NOW - DAY)
+        assert healthy.ids() == [("pki_expired", "west-app3")]
+
+    def test_a_stratcon_that_is_down_leaves_the_others_to_tell(self, healthy):
+        down(healthy, "west-app3", "stratcon", "stratcon")
+        healthy.answers["west-app3"].update(stratcon={}, missing={"stratcon": "connection refused"})
+        lost(healthy, "broker1", "east-app3")
+        assert set(healthy.ids()) == {("unit_down", "west-app3"), ("broker_disconnected", "broker1")}
+        assert any("west-app3" in text for text in healthy.check()["unknown"])
+
+    def test_a_broker_outside_of_the_inventory_is_a_warning_where_it_was_seen(self, healthy):
+        stranger = {"remote": "203.0.113.9:43191", "cn": None, "type": "durable/storage", "connected": False,
+                    "last_connect_epoch": None, "silent_s": None}
+        healthy.answers["east-app3"]["stratcon"]["feeds"].append(stranger)
+        (only,) = healthy.check()["findings"]
+        assert (only["id"], only["host"], only["severity"]) == ("broker_disconnected", "east-app3", "warning")
+        assert "203.0.113.9:43191" in only["expected"] and "never" in only["found"]
+
+    def test_behind_address_translation_the_name_counts(self, healthy):
+        feeds(healthy, "broker1", remote="203.0.113.1:43191")
+        assert healthy.ids() == []
+
+    def test_an_address_that_is_not_the_one_of_the_inventory_is_left_unknown(self, healthy):
+        feeds(healthy, "broker1", remote="203.0.113.1:43191", cn=None)
+        verdict = healthy.check()
+        assert verdict["findings"] == [] and any("broker1" in text for text in verdict["unknown"])
+
+    def test_storage_alone_names_the_checkpoint(self, healthy):
+        lost(healthy, "broker1", "east-app3", kind="durable")
+        (only,) = healthy.check()["findings"]
+        assert "jlogctl -s" in only["remedy"] and "transient" not in only["found"]
+
+    def test_an_old_answer_without_brokers_says_nothing(self, healthy):
+        for host in ("east-app3", "west-app3"):
+            healthy.answers[host].pop("stratcon")
+        assert healthy.ids() == []
+
+
+class TestRehearsedClock:
+    @pytest.mark.parametrize("host, seconds", [("broker1", 15.0), ("east-app1", -2.5), ("east-app2", 0.0)])
+    def test_is_of_the_named_hosts(self, host, seconds):
+        params = {"platform_check_rehearse_clock_s": ["broker1=15", "east-app1 = -2.5"]}
+        assert platform.rehearsed_clock(params, host) == seconds
+
+    def test_refuses_what_is_no_number(self):
+        with pytest.raises(BadInput, match="broker1=late"):
+            platform.rehearsed_clock({"platform_check_rehearse_clock_s": ["broker1=late"]}, "broker1")
+
+
 class TestClocks:
     def test_a_slow_answer_is_no_skew(self):
         answer = {"clock": {"epoch": 100.0}, "asked_epoch": 88.0, "answered_epoch": 101.0}
         assert platform_cross.offset(answer) == (-1, 12)
         assert platform_cross.apart((-1, 12), (0, 0)) == 0
+
+    def test_what_the_check_itself_took_hides_no_skew(self):
+        answer = {"clock": {"epoch": NOW + 15.5}, "asked_epoch": NOW, "answered_epoch": NOW + 11.0}
+        assert platform_cross.offset(answer) == (4.5, 15.5)
+        answer["clock"]["age_s"] = 10.0
+        assert platform_cross.offset(answer) == (14.5, 15.5)
 
     def test_direction(self):
         assert platform_cross.apart((14, 15), (0, 1)) == 13

@@ -25,6 +25,7 @@ def document(verdict, result="ok", **more):
 def broken(healthy):
     """A dead service, an expired certificate and a host that is down."""
     healthy.item("east-app3", "stratcon", "units", "stratcon").update(active="inactive", sub="dead", up=False)
+    healthy.answers["east-app3"]["stratcon"] = {}
     healthy.item("west-app1", "web_frontend", "pki", "cert").update(not_after_epoch=0)
     healthy.answers["west-store2"] = {"reachable": False, "msg": "<b>No route to host</b>"}
     healthy.item("east-store1", "data_storage", "ports", 8112).update(listening=False, ok=False)
@@ -34,8 +35,7 @@ def broken(healthy):
 class TestText:
     def test_a_healthy_platform_is_one_line(self, healthy):
         assert report.render_text(document(healthy.check())) == (
-            "HEALTHY: 14 of 14 hosts and 38 roles on them are as they must be. Active: east. Not known: 1 thing, see "
-            "the report.")
+            "HEALTHY: 14 of 14 hosts and 38 roles on them are as they must be. Active: east.")
 
     def test_one_line_for_each_finding_under_its_severity(self, broken):
         lines = report.render_text(broken).splitlines()
