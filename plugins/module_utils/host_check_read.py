@@ -233,7 +233,7 @@ def ask(host, port, path, tls=False, header=None, timeout=3.0, login=None, pair=
     started = time.monotonic()
     connection = None
     try:
-        connection = socket.create_connection((host, port), timeout)
+        context = None
         if tls:
             import ssl
 
@@ -243,6 +243,8 @@ def ask(host, port, path, tls=False, header=None, timeout=3.0, login=None, pair=
             context.verify_mode = ssl.CERT_NONE
             if pair:
                 context.load_cert_chain(*pair)
+        connection = socket.create_connection((host, port), timeout)
+        if context:
             connection = context.wrap_socket(connection)
         connection.sendall(host_check_parse.http_request(host, port, path, header, login))
         data, reply = b"", None

