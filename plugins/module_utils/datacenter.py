@@ -23,7 +23,15 @@ except ImportError:  # not on a target that this collection supports; keeps docu
     HTTPError = URLError = Request = build_opener = None
     HTTPRedirectHandler = HTTPSHandler = ProxyHandler = object
 
-from ansible_collections.circonus.inside.plugins.module_utils import address, ca, lock, service, site_file, web_db
+from ansible_collections.circonus.inside.plugins.module_utils import (
+    address,
+    ca,
+    lock,
+    repository,
+    service,
+    site_file,
+    web_db,
+)
 from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
 
 KILLSWITCH = "/opt/circonus/var/chef-solo/killswitch"
@@ -208,6 +216,7 @@ def collect(params):
     if "web_db" in roles:
         parts["web_db"] = lambda: web_db.collect(dict(params.get("web_db") or {}))
     if "web_frontend" in roles:
+        parts["release"] = lambda: repository.installed_release(deadline_s)
         urls = [url for url in (params.get("status_url"), params.get("status_https_url")) if url]
         for number, url in enumerate(urls):
             parts["status%d" % number] = lambda url=url: read_status(
@@ -234,6 +243,7 @@ def collect(params):
         results["client_address"] = address.locate(results.get("addresses", []), wanted) is not None
     else:
         results["client_address"] = None
+    results.setdefault("release", None)
     for name, empty in (("units", {}), ("site", {}), ("space", {}), ("addresses", []), ("ca", {}), ("web_db", {})):
         results.setdefault(name, empty)
     return results
