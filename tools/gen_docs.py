@@ -6,7 +6,7 @@
 
 Files: docs/procedures/<name>.md (only the part between the markers; a missing page gets a skeleton),
 docs/procedures/README.md, awx/job_templates.yml, from playbooks/*.meta.yml; roles/<role>/README.md from its argument
-specs and its catalogue entry; docs/developer/roles.md from all entries.
+specs and its catalogue entry, and a Molecule scenario molecule/role_<role>/; docs/developer/roles.md from all entries.
 Exit code: 0 up to date or written, 1 stale files or a mistake in a meta file, 2 wrong use.
 """
 
@@ -559,6 +559,56 @@ def overview(entries):
 
 # Files
 
+SCENARIO = """---
+# The role %(role)s alone, on the containers of the lab %(lab)s or of the one that LAB_PROJECT names; they stay.
+# Written by tools/gen_docs.py.
+dependency:
+  enabled: false
+driver:
+  name: default
+platforms:
+  - name: controller
+    lab: {edition: "%(edition)s"}
+    tests: tests/testinfra/roles/test_roles_alone.py
+provisioner:
+  name: ansible
+  playbooks:
+    create: ../shared/create.yml
+    prepare: ../shared/prepare.yml
+    converge: converge.yml
+    verify: ../shared/verify.yml
+    destroy: ../shared/destroy.yml
+  ansible_args:
+    - --inventory=${MOLECULE_PROJECT_DIRECTORY}/.cache/lab/${LAB_PROJECT:-%(lab)s}/inventory/lab.site.yml
+  env:
+    CIRCONUS_ROLE: %(role)s
+    LAB_PROJECT: ${LAB_PROJECT:-%(lab)s}
+    ANSIBLE_COLLECTIONS_PATH: ${MOLECULE_PROJECT_DIRECTORY}/.cache/collections
+    ANSIBLE_HOME: ${MOLECULE_PROJECT_DIRECTORY}/.cache/ansible
+    ANSIBLE_INVENTORY_ENABLED: circonus.inside.site,host_list,auto,yaml,ini
+scenario:
+  test_sequence: [create, prepare, converge, idempotence, verify]
+prerun: false
+"""
+ALONE = """---
+- name: Converge %(role)s
+  hosts: %(hosts)s
+  gather_facts: false
+  roles: [circonus.inside.%(role)s]
+"""
+
+
+def scenario(role, entry):
+    """{file name: text} of the Molecule scenario of a role. What newer releases do not have is in the older edition."""
+    old = bool((entry.get("releases") or {}).get("until"))
+    facts = {
+        "role": role,
+        "hosts": {"broker": "brokers"}.get(role, role),
+        "edition": "2019" if old else "later",
+        "lab": "molroles2019" if old else "molroles",
+    }
+    return {"molecule.yml": SCENARIO % facts, "converge.yml": ALONE % facts}
+
 
 def role_page(directory, root=ROOT):
     """README.md of a role, from its meta data, argument specs and catalogue entry."""
@@ -622,6 +672,9 @@ def outputs(root):
     entries = read_entries(root / "roles") if (root / "roles").is_dir() else {}
     if entries:
         files[root / "docs/developer/roles.md"] = overview(entries)
+    for role, entry in entries.items():
+        for name, text in scenario(role, entry).items():
+            files[root / "molecule" / ("role_" + role) / name] = text
     return files
 
 

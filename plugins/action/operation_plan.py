@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 
 import yaml
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
@@ -111,6 +112,15 @@ class ActionModule(ActionBase):
             "release": str(task_vars.get(role + "_release") or task_vars.get("circonus_release") or ""),
         }
 
+    def _pins(self, task_vars):
+        """{host: pin} of the hosts of this play whose package repository is managed."""
+        hostvars, found = task_vars["hostvars"], {}
+        for host in task_vars["ansible_play_hosts_all"]:
+            brokers_only = list((hostvars[host].get("circonus_node") or {}).get("roles") or []) == ["broker"]
+            if boolean(hostvars[host].get("circonus_repo_manage") or False) and not brokers_only:
+                found[host] = hostvars[host].get("circonus_repo_pin")
+        return found
+
     def _decide_service_restart_dependents(self, task_vars, run, journal):
         situation = self._situation(task_vars)
         return {
@@ -123,6 +133,7 @@ class ActionModule(ActionBase):
         nodes, standby = self._nodes(task_vars)
         params = run["parameters"]
         more = self._more(task_vars, params["service_operate_role"])
+        more["pins"] = self._pins(task_vars)
         return {
             "verdict": operations.operate_verdict(
                 self._situation(task_vars), catalogue.load(), nodes, standby, params, run, more
@@ -144,12 +155,17 @@ class ActionModule(ActionBase):
         with open(os.path.join(task_vars["playbook_dir"], "site.yml"), encoding="utf-8") as handle:
             plays = yaml.safe_load(handle)
         order = [role.split(".")[-1] for play in plays for role in play.get("roles") or []]
-        return {"verdict": operations.site_verdict(self._situation(task_vars), nodes, order, run["parameters"], run)}
+        verdict = operations.site_verdict(
+            self._situation(task_vars), nodes, order, run["parameters"], run, self._pins(task_vars)
+        )
+        return {"verdict": verdict}
 
     def _sum_up_service_operate(self, task_vars, run, journal):
         verdict = task_vars["circonus_plan"]["verdict"]
         answers = [dict(answer) for answer in (task_vars.get("circonus_operated") or {}).get("results") or []]
         outcome = operations.operate_outcome(verdict, answers)
+        for host in verdict["converge"]:
+            outcome["facts"][host] = (task_vars["hostvars"][host].get("service_result") or {}).get("msg") or ""
         journal.append("fact", key="answers", value=outcome["facts"])
         if outcome["problem"]:
             journal.append("stop", reason=outcome["problem"], result="failed")

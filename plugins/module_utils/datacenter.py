@@ -18,6 +18,7 @@ from ansible_collections.circonus.inside.plugins.module_utils import (
     address,
     ca,
     lock,
+    repository,
     service,
     site_file,
     status_page,
@@ -108,6 +109,7 @@ def collect(params):
     if "web_db" in roles:
         parts["web_db"] = lambda: web_db.collect(dict(params.get("web_db") or {}))
     if "web_frontend" in roles:
+        parts["release"] = lambda: repository.installed_release(deadline_s)
         urls = [url for url in (params.get("status_url"), params.get("status_https_url")) if url]
         for number, url in enumerate(urls):
             parts["status%d" % number] = lambda url=url: status_page.read(
@@ -134,6 +136,7 @@ def collect(params):
         results["client_address"] = address.locate(results.get("addresses", []), wanted) is not None
     else:
         results["client_address"] = None
+    results.setdefault("release", None)
     for name, empty in (("units", {}), ("site", {}), ("space", {}), ("addresses", []), ("ca", {}), ("web_db", {})):
         results.setdefault(name, empty)
     return results

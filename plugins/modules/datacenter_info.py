@@ -177,6 +177,11 @@ clock:
   description: Time of the host in epoch seconds.
   returned: success
   type: float
+release:
+  description: Release of the platform, from the package of the web frontend; V(none) where it is unknown.
+  returned: success
+  type: str
+  sample: "2019-11-04"
 boot_id:
   description: Identity of the running boot.
   returned: success

@@ -9,6 +9,8 @@ Sources: operation manual "Updates" and "Service Dependencies"; on-premises docu
 
 from __future__ import annotations
 
+from ansible_collections.circonus.inside.plugins.module_utils import repository
+from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
 from ansible_collections.circonus.inside.plugins.module_utils.site_file import canonical_sha256
 from ansible_collections.circonus.inside.plugins.plugin_utils import failover as f
 
@@ -457,7 +459,7 @@ def operate_verdict(
     """Decide about one verb on the hosts of a role.
 
     The verdict has ``steps``: [{"host", "title", "module", "args", "facts"}] strictly in order, ``changes`` and
-    ``verb``.
+    ``verb``. For converge it has ``converge`` instead: the hosts on which the role runs, strictly in order.
     """
     name, verb = params["service_operate_role"], params["service_operate_verb"]
     only = params.get("service_operate_only")
@@ -473,7 +475,8 @@ def operate_verdict(
     if problem:
         return f.refuse(problem)
     changes = verb not in READ_VERBS
-    base = {"verb": verb, "changes": changes, "steps": [], "lock_hosts": [], "lock_break": None, "warnings": []}
+    base = {"verb": verb, "changes": changes, "steps": [], "converge": []}
+    base.update(lock_hosts=[], lock_break=None, warnings=[])
     if not hosts:
         return dict(
             base,
@@ -482,6 +485,8 @@ def operate_verdict(
             plan=[],
         )
     problem = operate_problem(situation, name, verb, hosts, params)
+    if not problem and verb == "converge":
+        problem = pin_problem(situation, {host: pin for host, pin in (more.get("pins") or {}).items() if host in hosts})
     if problem:
         return f.refuse(problem)
     if changes:
@@ -491,6 +496,15 @@ def operate_verdict(
         base["lock_hosts"] = _lock_hosts(situation, nodes)
         base["lock_break"] = lock["break"] or params.get("circonus_lock_break")
     hosts = _primary_last(situation, name, hosts) if verb in ("stop", "restart") else hosts
+    if verb == "converge":
+        return dict(
+            base,
+            result="proceed",
+            reason="Converge %s on %s, one after another." % (name, _count(hosts, "host")),
+            done="%s on %s converged." % (name, _count(hosts, "host")),
+            plan=["Converge %s on %s, and go on only when it is as it should be" % (name, host) for host in hosts],
+            converge=hosts,
+        )
     what = " and ".join(only) if only else name
     more = dict(more, only=only, timeout=params["service_operate_timeout_s"], standby=standby)
     more["keep_stopped"] = kept_stopped(situation, entry, hosts, more)
@@ -543,6 +557,10 @@ def _cluster_looks(situation, hosts, nodes):
 
 def operate_problem(situation: f.Situation, name: str, verb: str, hosts: list, params: dict) -> str | None:
     """Why a verb may not be carried out, or None."""
+    if verb == "converge" and params.get("service_operate_only"):
+        return "converge works on the whole role, found service_operate_only %s. Leave it out; nothing was changed." % (
+            ", ".join(params["service_operate_only"])
+        )
     freely = verb == "restart" and name in FREE_TO_RESTART
     if verb in ("stop", "restart") and not freely and params.get("circonus_confirm") != name:
         return "circonus_confirm must name the role for a %s (%s), found %s. Nothing was changed." % (
@@ -726,12 +744,34 @@ def _dependants_of(situation, catalogue, chains, name, nodes, hosts, params):
 # -- all roles -------------------------------------------------------------------------------------------------------
 
 
-def site_verdict(situation: f.Situation, nodes: dict, order: list, params: dict, run: dict) -> dict:
-    """Decide about converging all roles on the hosts of the play. order: roles as the playbook has them."""
+def pin_problem(situation: f.Situation, pins: dict) -> str | None:
+    """Why the repositories may not be pinned as the inventory says, or None; asked before any host is touched.
+
+    pins: {host: pin} where ``circonus_repo_manage`` is set. What runs is told by the hosts with a web frontend, and all
+    hosts of a platform run the same release (operation manual, "Running Hooper Updates").
+    """
+    running = {host: probe["release"] for host, probe in situation.probes.items() if probe.get("release")}
+    newest = max(sorted(running), key=running.get, default=None)
+    for host in sorted(pins):
+        try:
+            day = repository.pin_date(pins[host])
+            repository.refuse_downgrade(day, running.get(newest), "that runs on %s" % newest)
+        except InsideError as error:
+            return "%s: %s" % (host, error)
+    return None
+
+
+def site_verdict(
+    situation: f.Situation, nodes: dict, order: list, params: dict, run: dict, pins: dict | None = None
+) -> dict:
+    """Decide about converging all roles on the hosts of the play.
+
+    order: roles as the playbook has them. pins: see :func:`pin_problem`.
+    """
     hosts = sorted(nodes)
     if not hosts:
         return f.refuse("Expected hosts in the inventory, found none. Check the inventory and --limit.")
-    problem = _silent(situation, hosts)
+    problem = _silent(situation, hosts) or pin_problem(situation, pins or {})
     if problem:
         return f.refuse(problem)
     lock = situation.lock(run, params.get("circonus_lock_break"))

@@ -151,6 +151,21 @@ class TestConverge:
         assert code == 0 and result["state"] == "absent", output
 
 
+class TestPackages:
+    def test_a_wrong_pin_is_refused_before_anything_changes(self, host):
+        options = {"thin_verb": "converge", "circonus_repo_manage": True, "circonus_repo_pin": "2019-07-15"}
+        code, output, _result = host.run(**options)
+        assert code != 0 and "2019-07-29 or later, found 2019-07-15" in output and host.calls() == []
+
+    def test_a_role_that_hooper_does_not_install_has_none(self, host):
+        options = {"thin_packages": False, "circonus_repo_manage": True, "circonus_repo_pin": "2019-07-15"}
+        assert host.run(thin_verb="converge", **options)[0] == 0
+
+    def test_the_state_of_the_package_is_one_of_two(self, host):
+        code, output, _result = host.run(thin_verb="converge", circonus_hooper_package_state="absent")
+        assert code != 0 and "circonus_hooper_package_state must be one of" in output and host.calls() == []
+
+
 class TestVerbs:
     def test_only_and_timeout_of_the_role(self, host):
         code, output, result = host.run(thin_verb="restart", thin_only=["second"], thin_release="2019-11-04")

@@ -86,3 +86,20 @@ class TestPorts:
         trio = ("caql_broker", "fault_detection", "stratcon")
         wanted = {(one, other, 43191) for one in trio for other in trio if one != other}
         assert documented >= wanted | {("api", "web_frontend", 8080), ("web_frontend", "api", 8080)}
+
+
+class TestAlone:
+    """Each role has a scenario of its own, whose playbook is what an operator would write."""
+
+    @pytest.mark.parametrize("role", list(ENTRIES))
+    def test_has_a_scenario(self, role):
+        folder = pathlib.Path(catalogue.ROLES).parent / "molecule" / ("role_" + role)
+        scenario = yaml.safe_load((folder / "molecule.yml").read_text(encoding="utf-8"))
+        (play,) = yaml.safe_load((folder / "converge.yml").read_text(encoding="utf-8"))
+        assert play["roles"] == ["circonus.inside." + role]
+        assert scenario["driver"] == {"name": "default"} and scenario["provisioner"]["env"]["CIRCONUS_ROLE"] == role
+        assert "destroy" not in scenario["scenario"]["test_sequence"]
+
+    def test_no_scenario_is_of_a_role_that_is_gone(self):
+        folders = (pathlib.Path(catalogue.ROLES).parent / "molecule").glob("role_*")
+        assert {folder.name for folder in folders} == {"role_" + role for role in ENTRIES}

@@ -85,6 +85,13 @@ class TestScenarios:
         with pytest.raises(SystemExit, match="found 'delta'"):
             runner.scenarios()
 
+    def test_a_pattern_names_several_and_keeps_them_back(self, runner, tree):
+        tree.write_text("gamma\n?[el]* | too long\n")
+        assert runner.scenarios() == [("gamma", "2.19"), ("alpha", "2.19"), ("beta", "2.19")]
+        stages = {stage.name: stage for stage in runner.stages()}
+        with pytest.raises(runner.Skipped, match="too long"):
+            stages["molecule:beta"].function(None)
+
 
 class TestCommandLine:
     def test_a_pattern_that_matches_no_stage_is_wrong_use(self):

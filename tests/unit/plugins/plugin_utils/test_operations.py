@@ -336,6 +336,22 @@ class TestOperateVerdict:
         kept = {step["host"]: step["args"]["keep_stopped"] for step in steps}
         assert kept == {"east-app1": [], "west-app1": ["ca_processor"]}
 
+    def test_converge_takes_the_hosts_in_order_and_needs_no_word(self):
+        verdict = operate(*platform(), verb="converge")
+        assert (verdict["result"], verdict["changes"], verdict["steps"]) == ("proceed", True, [])
+        assert verdict["converge"] == ["east-app2", "west-app2"] and len(verdict["plan"]) == 2
+        assert operate(*platform(), verb="start")["converge"] == []
+
+    def test_converge_of_some_units_is_refused(self):
+        verdict = operate(*platform(), verb="converge", service_operate_only=["bert"])
+        assert verdict["result"] == "refused" and "the whole role, found service_operate_only bert" in verdict["reason"]
+
+    def test_converge_refuses_a_pin_before_any_host_is_touched(self):
+        verdict = operate(*platform(), verb="converge", more={"pins": {"west-app2": "2019-07-01"}})
+        assert verdict["reason"].startswith("west-app2: Expected circonus_repo_pin to be 2019-07-29 or later")
+        for more in ({"pins": {"east-app1": "2019-07-01"}}, {"pins": {"west-app2": None}}):
+            assert operate(*platform(), verb="converge", more=more)["result"] == "proceed"
+
     @pytest.mark.parametrize("verb", ["stop", "restart"])
     @pytest.mark.parametrize("confirm", [None, "mq"])
     def test_a_disruption_wants_the_name_of_the_role(self, verb, confirm):
@@ -533,3 +549,38 @@ class TestSiteVerdict:
         assert self.verdict(sites, probes, {})["result"] == "refused"
         probes["west-store1"] = {"reachable": False, "msg": "timed out"}
         assert "west-store1 does not answer (timed out)" in self.verdict(sites, probes)["reason"]
+
+
+class TestPinProblem:
+    """What is refused on the controller, where one host knows the release and others do not."""
+
+    def problem(self, pins, **releases):
+        sites, probes = platform()
+        for host, release in releases.items():
+            probes[host.replace("_", "-")]["release"] = release
+        return operations.pin_problem(situation(sites, probes), pins)
+
+    def test_a_downgrade_on_a_host_that_does_not_know_what_runs(self):
+        problem = self.problem({"east-app3": "2021-11-01"}, east_app2="2021-11-15")
+        assert problem == (
+            "east-app3: circonus_repo_pin 2021-11-01 is earlier than the release 2021-11-15 that runs on east-app2, "
+            "and a downgrade is not supported. Pin that release or a later one; nothing was changed."
+        )
+
+    def test_the_newest_release_counts_in_a_half_done_update(self):
+        releases = {"east_app2": "2021-11-01", "west_app2": "2021-11-15"}
+        assert "runs on west-app2" in self.problem({"east-app3": "2021-11-01"}, **releases)
+        assert self.problem({"east-app3": "2021-11-15"}, **releases) is None
+
+    def test_nothing_is_pinned_or_nothing_is_known(self):
+        assert self.problem({}) is None
+        assert self.problem({"east-app3": None, "east-app1": "none"}, east_app2="2021-11-15") is None
+        assert self.problem({"east-app3": "2021-11-01"}) is None
+
+    def test_converging_the_site_asks_it_too(self):
+        sites, probes = platform()
+        arguments = (situation(sites, probes), nodes_of(sites), ["ca"], {}, RUN)
+        probes.setdefault("broker1", {"reachable": True})
+        assert operations.site_verdict(*arguments)["result"] == "proceed"
+        verdict = operations.site_verdict(*arguments, {"east-app3": "2019-11-05"})
+        assert verdict["result"] == "refused" and "No release has the date 2019-11-05" in verdict["reason"]
