@@ -380,6 +380,12 @@ def is_down(unit, states, ports, shared=()):
     return "is down, but another process still listens on {0}".format(", ".join(held)) if held else None
 
 
+def shared_ports(unit, units, states):
+    """Ports that other units of the component, which run, may hold. Pure."""
+    running = [other for other in units if states[other["unit"]]["active"] not in DOWN_STATES]
+    return [port for other in running if other is not unit for port in other["ports"]]
+
+
 def endpoint_problem(endpoint, answer):
     """None when an endpoint answered as it should, else what it did, in words. Pure.
 
@@ -648,6 +654,16 @@ def _act(action, unit, units, deadline, entry, log_lines, runner, ports_reader, 
     limit = min(deadline, begun + seconds) if seconds else deadline
     mark = log_mark(unit["life"]["log"]["file"]) if unit["life"]["log"] else None
     what = "could not be {0}".format(_PAST[action])
+    states = show_units([other["unit"] for other in units], runner) if action == "start" and unit["ports"] else {}
+    if states and states[unit["unit"]]["active"] in DOWN_STATES:
+        # Its port would look like a sign of life, and it is somebody else's.
+        taken = is_down(unit, states, ports_reader(), shared_ports(unit, units, states))
+        if taken:
+            raise CommandFailed(
+                _complaint(entry, unit, what, taken + " (ss -ltnp shows which)", log_lines, runner),
+                service=entry.get("name"),
+                unit=unit["unit"],
+            )
     try:
         rc, out, err = runner(["systemctl", action, _full(unit["unit"])], limit - time.time())
     except TimedOut:
@@ -669,9 +685,7 @@ def _act(action, unit, units, deadline, entry, log_lines, runner, ports_reader, 
         state = states[unit["unit"]]
         ports = ports_reader()
         if action == "stop":
-            running = [other for other in units if states[other["unit"]]["active"] not in DOWN_STATES]
-            shared = [port for other in running if other is not unit for port in other["ports"]]
-            return is_down(unit, states, ports, shared), False
+            return is_down(unit, states, ports, shared_ports(unit, units, states)), False
         lacks = is_up(unit, states, ports)
         if lacks is None and unit["life"]["endpoint"]:
             endpoint = unit["life"]["endpoint"]

@@ -84,7 +84,7 @@ class TestOperate:
         lock = json.loads(running.on("east-app1", "cat", LOCK).stdout)
         assert lock["state"] != "held" and lock["token"] > 900, lock
 
-    def test_what_does_not_come_up_is_named_with_its_log_and_stops_the_rest(self, running):
+    def test_a_port_that_a_stranger_holds_is_no_sign_of_life_and_stops_the_rest(self, running):
         hosts = ("east-app2", "west-app2")
         try:
             for host in hosts:
@@ -100,13 +100,27 @@ class TestOperate:
             )
             assert run.rc != 0 and run.result == "failed", run
             assert "east-app2" in run.report["reason"] and "network_api" in run.report["reason"], run
-            assert "in use" in run.output, "the last lines of its log say why"
+            assert "another process still listens on 8080" in run.report["reason"], run
             assert processes(running, API, "west-app2")["west-app2"] == "0", "no further host was touched"
         finally:
             running.on("east-app2", "systemctl", "stop", "stranger", check=False)
             for host in hosts:
                 running.on(host, "systemctl", "reset-failed", API, check=False)
                 running.on(host, "systemctl", "start", API)
+
+    def test_what_does_not_come_up_is_named_with_the_last_lines_of_its_log(self, running):
+        directory = "/run/systemd/system/%s.service.d" % BERT
+        lines = '[Service]\nExecStart=\nExecStart=/bin/sh -c "echo out of luck; exit 3"\n'
+        script = "mkdir -p %s; cat > %s/fault.conf; systemctl daemon-reload" % (directory, directory)
+        try:
+            running.on("east-app2", "sh", "-c", script, input=lines)
+            run = self.restart(running, service_operate_limit=["east"], circonus_confirm="notification",
+                               service_operate_timeout_s=20)
+            assert run.rc != 0 and run.result == "failed", run
+            assert "bert" in run.report["reason"] and "out of luck" in run.output, run
+        finally:
+            running.on("east-app2", "sh", "-c", "rm -r %s; systemctl daemon-reload; systemctl reset-failed %s; "
+                                                "systemctl restart %s" % (directory, BERT, BERT))
 
 
 class TestMessageQueue:

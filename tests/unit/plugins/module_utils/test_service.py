@@ -4,6 +4,7 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import copy
 import os
 import socket
 import threading
@@ -69,6 +70,24 @@ class Systemd:
 def operate(systemd, verb, **options):
     options.setdefault("timeout", 0.3)
     return service.operate(ENTRY, verb, runner=systemd, ports_reader=systemd.ports, **options)
+
+
+
+class TestForeignPort:
+    """A port that somebody else holds looks like a sign of life."""
+
+    def test_is_not_taken_for_a_unit_that_starts(self):
+        systemd = Systemd({"circonus-epmd": "active", "circonus-rabbitmq": "inactive"})
+        with pytest.raises(CommandFailed, match="another process still listens on 5672 .ss -ltnp shows which."):
+            service.operate(ENTRY, "start", runner=systemd, ports_reader=lambda: {4369, 5672}, timeout=0.3)
+        assert systemd.calls == []
+
+    def test_of_a_sibling_that_runs_is_none(self):
+        entry = copy.deepcopy(ENTRY)
+        entry["units"][1]["ports"] = [4369]
+        systemd = Systemd({"circonus-epmd": "active", "circonus-rabbitmq": "inactive"})
+        service.operate(entry, "start", runner=systemd, ports_reader=systemd.ports, timeout=0.3)
+        assert systemd.calls == ["start circonus-rabbitmq"]
 
 
 class TestParseShow:
