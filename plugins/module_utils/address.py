@@ -19,7 +19,7 @@ import subprocess
 import time
 
 from ansible_collections.circonus.inside.plugins.module_utils.errors import BadInput, CommandFailed, Refused
-from ansible_collections.circonus.inside.plugins.module_utils.service import find_program
+from ansible_collections.circonus.inside.plugins.module_utils.programs import find_program
 
 COMMAND_TIMEOUT = 5.0
 _LINE = re.compile(

@@ -17,7 +17,7 @@ import socket
 import stat
 import time
 
-from ansible_collections.circonus.inside.plugins.module_utils import host_check_parse, service
+from ansible_collections.circonus.inside.plugins.module_utils import host_check_parse, programs, service
 from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
 
 NET = (("tcp", "/proc/net/tcp"), ("tcp", "/proc/net/tcp6"), ("udp", "/proc/net/udp"), ("udp", "/proc/net/udp6"))
@@ -436,7 +436,7 @@ def crontabs():
 # ---- programs --------------------------------------------------------------------------------------------------
 
 
-def versions(paths, packages, timeout=5.0, find=service.find_program, run=service.run, dpkg=DPKG):
+def versions(paths, packages, timeout=5.0, find=programs.find_program, run=service.run, dpkg=DPKG):
     """Versions of ``packages`` and of those that own ``paths``, from the package manager of this host.
 
     Returns ``{"versions": {package: version}, "owners": {path: package}}``.

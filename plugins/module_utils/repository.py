@@ -13,7 +13,7 @@ __metaclass__ = type
 import datetime
 import re
 
-from ansible_collections.circonus.inside.plugins.module_utils import address, host_check_parse, service
+from ansible_collections.circonus.inside.plugins.module_utils import host_check_parse, programs, service
 from ansible_collections.circonus.inside.plugins.module_utils.errors import BadInput, CommandFailed, Refused
 
 PATH = "/etc/yum.repos.d/Circonus.repo"
@@ -209,7 +209,7 @@ def _leak(found, own):
     return None
 
 
-def installed_release(timeout=5.0, find=address.find_program, run=service.run):
+def installed_release(timeout=5.0, find=programs.find_program, run=service.run):
     """Release of the platform that the package of the web frontend on this host belongs to; None when it is unknown."""
     rpm = find("rpm")
     if not rpm:
@@ -218,7 +218,7 @@ def installed_release(timeout=5.0, find=address.find_program, run=service.run):
     return host_check_parse.release_of(host_check_parse.parse_versions(out).get(WEB_PACKAGE))
 
 
-def package_manager(find=address.find_program):
+def package_manager(find=programs.find_program):
     """Path of yum, or of dnf where there is no yum. Raises Refused when the host has neither."""
     for name in ("yum", "dnf"):
         program = find(name)

@@ -51,22 +51,12 @@ PROPERTIES = (
     "Result",
     "NRestarts",
 )
-PROGRAM_PATHS = ("/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/local/bin")
 VERBS = ("check", "start", "stop", "restart")
 DOWN_STATES = ("inactive", "failed")
 POLL = 0.1
 # Bytes of a log that are searched for the sign of life, the newest.
 LOG_WINDOW = 4 * 1024 * 1024
 _PAST = {"start": "started", "stop": "stopped", "enable": "enabled", "disable": "disabled"}
-
-
-def find_program(name):
-    """Absolute path of ``name`` in the directories where a system keeps it, or None."""
-    for directory in PROGRAM_PATHS:
-        path = os.path.join(directory, name)
-        if os.access(path, os.X_OK):
-            return path
-    return None
 
 
 def run(argv, timeout=30.0):
