@@ -560,7 +560,7 @@ def overview(entries):
 # Files
 
 SCENARIO = """---
-# The role %(role)s alone, on the containers of the lab %(lab)s or of the one that LAB_PROJECT names; they stay.
+# The role %(role)s alone, on containers that stay: of the lab %(lab)s, or the one that LAB_PROJECT names.
 # Written by tools/gen_docs.py.
 dependency:
   enabled: false

@@ -142,4 +142,3 @@ class TestConverge:
         assert running.active_units(passive, "circonus-bert") == []
         run = running.play("service_operate", **arguments)
         assert run.rc == 0 and not [step for step in run.report["steps"] if step["state"] == "changed"], run
-

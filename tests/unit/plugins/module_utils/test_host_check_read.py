@@ -116,7 +116,11 @@ class TestAsk:
         listener = socket.socket()
         listener.bind(("127.0.0.1", 0))
         listener.listen(1)
-        thread = threading.Thread(target=lambda: listener.accept()[0].close())
+
+        def hang_up():
+            listener.accept()[0].close()
+
+        thread = threading.Thread(target=hang_up)
         thread.start()
         answer = read.ask("127.0.0.1", listener.getsockname()[1], "/", timeout=3)
         thread.join()

@@ -72,7 +72,6 @@ def operate(systemd, verb, **options):
     return service.operate(ENTRY, verb, runner=systemd, ports_reader=systemd.ports, **options)
 
 
-
 class TestForeignPort:
     """A port that somebody else holds looks like a sign of life."""
 

@@ -13,6 +13,7 @@ from ansible_collections.circonus.inside.plugins.plugin_utils import findings, p
 
 EPOCH = str(int(pki_corpus.NOW.timestamp()))
 
+
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory):
     """[(set, collected items, report)] of the corpus."""
