@@ -19,6 +19,8 @@ from running_lab import Lab, wait_until
 WWW, ENZO, NOIT = "/www/etc/ssl", "/opt/circonus/etc/enzo", "/opt/noit/prod/etc"
 NAPP, CRL = "/opt/napp/etc/ssl", "/opt/noit/web/stratcon/pki/ca.crl"
 CA = "/opt/circonus/CA"
+#: Services that read a certificate when they start.
+TLS = ("circonus-http", "circonus-ssl-term", "circonus-network-api", "circonus-stratcon", "circonus-enzo", "noitd")
 DAY = datetime.timedelta(1)
 
 
@@ -154,13 +156,18 @@ class TestAudit:
         hosts = {host for (_ident, host, path), item in found.items() if heal(running, host, path, item["remedy"])}
         # A broker provisions itself at its vendor; the lab's got its pair when it was made.
         for name, data in broker.items():
-            running.on("broker1", "rm", "-f", NAPP + name + ".aside")
-            forge.write("broker1", NAPP + name, data)
-        running.on("broker1", "chmod", "600", NAPP + "/appliance.key")
+            path = NAPP + name
+            running.on("broker1", "sh", "-c", f"test ! -e {path}.aside || mv {path}.aside {path}")
+            forge.write("broker1", path, data)
         assert {"east-app1", "east-app2", "east-app3", "west-app1", "west-app2", "west-app3"} == hosts
         again = running.play("hooper_run", "--limit", ",".join(sorted(hosts)))
         assert again.rc == 0, again
         wait_until(lambda: audit(running)[0] == {}, 120, "everything is healed", interval=1)
+        # Every file is read by its service again, not only by root.
+        for host in (*sorted(hosts), "broker1"):
+            units = running.on(host, "systemctl", "list-units", "--plain", "--no-legend", "circonus-*", "noitd*")
+            running.on(host, "systemctl", "restart", *[
+                line.split()[0] for line in units.stdout.splitlines() if line.split()[0].startswith(TLS)])
 
     def test_no_byte_of_a_private_key_is_shown(self, running):
         """A key made for this, in a place that the audit reads, beside a certificate and as one."""
