@@ -284,7 +284,8 @@ def chain_of_no_authority(one):
 
 @defect(("pki_ca_differs", "ca"))
 def authority_differs(one):
-    one.reference = authority("p384", 10).certificate
+    """The file of another authority of the same name; the certificate beside it is right."""
+    one.content["ca"] = pem(authority("p384", 10).certificate)
 
 
 @defect(("pki_key_mismatch", "key"))

@@ -175,6 +175,12 @@ class TestAlone:
         found = self.judge(one, tmp_path, lambda items: [item.update(optional=True) for item in items])
         assert [item["id"] for item in found] == ([] if len(gone) == 3 else ["pki_missing", "pki_missing"])
 
+    def test_a_host_that_missed_a_new_authority(self, tmp_path):
+        one = pki_corpus.FileSet(1, "")
+        one.reference = pki_corpus.authority("p384", 10).certificate
+        found = [(item["id"], item["path"].rpartition("/")[2]) for item in self.judge(one, tmp_path)]
+        assert found == [("pki_ca_differs", "ca.crt"), ("pki_crl_foreign", "ca.crl"), ("pki_signature", "app.crt")]
+
     def test_a_missing_authority_hides_no_other_defect(self, tmp_path):
         one = pki_corpus.FileSet(0, "")
         one.content.update(ca=None, key=b"nothing")
