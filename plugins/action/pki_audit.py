@@ -44,15 +44,12 @@ class ActionModule(ActionBase):
         for key in ("findings", "unknown", "checked", "certificates"):
             journal.append("fact", key=key, value=verdict[key])
         journal.append("fact", key="fail_on", value=fail_on)
-        bad = f.at_least(verdict["findings"], fail_on)
-        if bad:
-            text = f.count_text(verdict["findings"])
-            reason = "%s; the worst: %s" % (text[:1].upper() + text[1:], verdict["findings"][0]["what"])
+        failed, reason = f.conclusion(
+            verdict["findings"], fail_on, "%d certificates on %d of %d hosts are as they must be" % (
+                len(verdict["certificates"]), verdict["checked"]["hosts"], verdict["checked"]["of"]))
+        if failed:
             journal.append("stop", reason=reason, result="failed")
         else:
-            checked = verdict["checked"]
-            reason = "%d certificates on %d of %d hosts are as they must be." % (
-                len(verdict["certificates"]), checked["hosts"], checked["of"])
             journal.append("verdict", result="proceed", reason=reason, plan=[], done=reason)
             journal.append("completed")
         return dict(result, changed=False, findings=verdict["findings"], msg=reason)

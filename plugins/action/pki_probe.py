@@ -38,12 +38,7 @@ class ActionModule(ActionBase):
             outcome = {"reachable": False, "msg": " ".join(str(error).split())}
         except (AnsibleError, InsideError) as error:
             outcome = {"msg": " ".join(str(error).split())}
-        outcome.pop("invocation", None)
-        if outcome.pop("unreachable", False):
-            outcome["reachable"] = False
-        outcome.setdefault("reachable", True)
-        if outcome.get("failed"):
-            outcome = {"reachable": outcome["reachable"], "msg": procedure.outcome_message(outcome)}
+        outcome = procedure.host_answer(outcome)
         return dict(result, **dict(outcome, failed=False, changed=False))
 
     @staticmethod

@@ -75,18 +75,11 @@ class ActionModule(ActionBase):
             journal.append("fact", key=key, value=verdict[key])
         journal.append("fact", key="fail_on", value=fail_on)
         journal.append("fact", key="platform", value={"after": verdict["picture"]})
-        bad = f.at_least(found, fail_on)
-        if bad:
-            reason = "%s; the worst: %s" % (_capital(f.count_text(found)), found[0]["what"])
+        failed, reason = f.conclusion(found, fail_on, "%d of %d hosts and %d roles on them are as they must be" % (
+            checked["hosts"], checked["of"], checked["roles"]))
+        if failed:
             journal.append("stop", reason=reason, result="failed")
             return reason
-        reason = "%d of %d hosts and %d roles on them are as they must be" % (
-            checked["hosts"], checked["of"], checked["roles"])
-        reason += " (%s below %s)." % (f.count_text(found), fail_on) if found else "."
         journal.append("verdict", result="proceed", reason=reason, plan=[], done=reason)
         journal.append("completed")
         return reason
-
-
-def _capital(text):
-    return text[:1].upper() + text[1:]

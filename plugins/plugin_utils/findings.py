@@ -918,6 +918,17 @@ def count_text(findings) -> str:
     return ", ".join(parts) or "no findings"
 
 
+def conclusion(findings, fail_on: str, whole: str) -> tuple:
+    """(failed, sentence) of a check. findings: worst first. whole: the sentence about what is well, without its end.
+
+    What stays below ``fail_on`` is still told: nobody may take it for nothing.
+    """
+    text = count_text(findings)
+    if at_least(findings, fail_on):
+        return True, "%s; the worst: %s" % (text[:1].upper() + text[1:], findings[0]["what"])
+    return False, whole + (" (%s below %s)." % (text, fail_on) if findings else ".")
+
+
 def worst_first(findings) -> list:
     """Sorted worst first, then by site, host, role and id; the same finding of one place only once."""
     unique = {}

@@ -226,6 +226,17 @@ class Journal:
         return None
 
 
+def host_answer(outcome) -> dict:
+    """What a module that only looks returned, with ``reachable``; of one that did not run only why (``msg``)."""
+    answer = {key: value for key, value in outcome.items() if key not in ("invocation", "unreachable")}
+    if outcome.get("unreachable"):
+        answer["reachable"] = False
+    answer.setdefault("reachable", True)
+    if outcome.get("failed"):
+        return {"reachable": answer["reachable"], "msg": outcome_message(answer)}
+    return answer
+
+
 def outcome_message(outcome: dict) -> str:
     """Why a module failed, in its own words; of a module that broke off, the last line of its traceback.
 

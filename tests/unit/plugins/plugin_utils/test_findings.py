@@ -90,3 +90,18 @@ class TestCounts:
         assert f.count_text(found) == "1 critical, 2 errors, 1 warning, 1 for information"
         assert f.worst(found) == "critical" and f.worst([]) is None
         assert [len(f.at_least(found, severity)) for severity in f.SEVERITIES] == [1, 3, 4, 5]
+
+
+class TestConclusion:
+    WARNING = f.make("pki_weak_key", "app1", "api", path="/k", detail="RSA of 1024 bits")
+
+    @pytest.mark.parametrize(
+        ("found", "fail_on", "says"),
+        [
+            ([], "warning", (False, "All is well.")),
+            ([WARNING], "error", (False, "All is well (1 warning below error).")),
+            ([WARNING], "warning", (True, "1 warning; the worst: " + WARNING["what"])),
+        ],
+    )
+    def test_what_does_not_fail_is_still_told(self, found, fail_on, says):
+        assert f.conclusion(found, fail_on, "All is well") == says
