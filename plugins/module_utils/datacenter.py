@@ -19,9 +19,9 @@ from ansible_collections.circonus.inside.plugins.module_utils import (
     ca,
     lock,
     repository,
-    service,
     site_file,
     status_page,
+    unit_state,
     web_db,
 )
 from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
@@ -93,10 +93,10 @@ def collect(params):
 
     def units():
         names = params.get("units")
-        names = service.installed_units(timeout=deadline_s) if names is None else list(names)
+        names = unit_state.installed_units(timeout=deadline_s) if names is None else list(names)
         if "ca" in roles and CA_UNIT not in names:
             names.append(CA_UNIT)
-        return service.show_units(names, timeout=deadline_s)
+        return unit_state.show_units(names, timeout=deadline_s)
 
     parts = {
         "units": units,
@@ -126,7 +126,7 @@ def collect(params):
             "lock": read_lock(params["lock_path"], time.time()),
             "killswitch": os.path.exists(params["killswitch_path"]),
             "clock": time.time(),
-            "boot_id": service.read_boot_id(),
+            "boot_id": unit_state.read_boot_id(),
             "hostname": os.uname()[1],
             "missing": problems,
         }

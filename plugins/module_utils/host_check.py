@@ -21,8 +21,9 @@ from ansible_collections.circonus.inside.plugins.module_utils import (
     host_check_gather,
     host_check_parse,
     host_check_read,
-    service,
+    http_page,
     site_file,
+    unit_state,
 )
 from ansible_collections.circonus.inside.plugins.module_utils.errors import BadInput
 
@@ -50,7 +51,7 @@ PKI_KINDS = ("ca", "cert", "key", "crl", "keystore")
 def choose_units(entry, states, stopped=False):
     """Which unit stands for each unit of an entry on this host, and whether it should run. Pure.
 
-    states: answer of :func:`service.show_units`, None when it could not be read. stopped: the role is kept stopped
+    states: answer of :func:`unit_state.show_units`, None when it could not be read. stopped: the role is kept stopped
     here. Returns ``[{"id", "names", "unit", "state", "expected", "spec"}, ...]`` in start order; names: what it may be
     called; unit and state: None when the host has none; expected: ``up``, ``down``, ``any``, or None when that cannot
     be told. A unit that is absent and not required, or switched off, or whose alternative runs, may be as it is.
@@ -66,7 +67,7 @@ def choose_units(entry, states, stopped=False):
             expected = None
         elif state is None:
             expected = "up" if spec.get("required") else "any"
-        elif state and spec.get("enabled_only") and state["active"] in service.DOWN_STATES \
+        elif state and spec.get("enabled_only") and state["active"] in unit_state.DOWN_STATES \
                 and state["enabled"] not in ("enabled", "static"):
             expected = "any"
         chosen.append(
@@ -81,7 +82,7 @@ def choose_units(entry, states, stopped=False):
         there = [one for one in group if one["state"]]
         runs = any(one["state"]["active"] == "active" for one in there)
         for one in group:
-            if there and not one["state"] or runs and one["state"]["active"] in service.DOWN_STATES:
+            if there and not one["state"] or runs and one["state"]["active"] in unit_state.DOWN_STATES:
                 one["expected"] = "any"
     return chosen
 
@@ -105,7 +106,7 @@ def unit_item(item, open_ports, silent, now, gone_pids, limits):
         answer[key] = state[key]
     answer["pid"] = state["pid"] or None
     wanted = {"unit": item["unit"], "ports": item["spec"].get("ports") or []}
-    answer["missing"] = service.is_up(wanted, {item["unit"]: state}, open_ports) or silent
+    answer["missing"] = unit_state.is_up(wanted, {item["unit"]: state}, open_ports) or silent
     answer["up"] = not answer["missing"]
     if state["since_epoch"] is not None:
         answer["age_s"] = round(now - state["since_epoch"], 1)
@@ -378,7 +379,7 @@ def endpoint_url(page, host):
 def endpoint_item(page, host, answer, why="", expected="up", listening=True):
     """The answer about one page. Pure.
 
-    answer: of :func:`host_check_read.ask`, None when it was not asked or did not come back; why: the reason. A page of
+    answer: of :func:`http_page.ask`, None when it was not asked or did not come back; why: the reason. A page of
     a role that is kept stopped, or of a unit that is not in use, does not count while nothing listens.
     """
     item = {"id": page["id"], "url": endpoint_url(page, host), "status": None, "seconds": None, "error": "",
@@ -478,7 +479,7 @@ def check_entries(entries):
             raise BadInput("Expected catalogue entries with a name, found {0}. Correct the entries.".format(
                 repr(entry)[:200]))
         if entry.get("units"):
-            service.names_of(entry)
+            unit_state.names_of(entry)
         for key in ("ports", "endpoints", "consoles", "processes", "cron"):
             for item in entry.get(key) or []:
                 if not isinstance(item, dict):
@@ -503,7 +504,7 @@ def collect(params):
     sockets = host_check_read.sockets()
     facts, problems = host_check_gather.gather(_jobs(params, entries, limits, sockets, inner_s), inner_s)
     result = judge(params, entries, limits, sockets, facts, problems, now)
-    result["boot_id"] = service.read_boot_id()
+    result["boot_id"] = unit_state.read_boot_id()
     result["host"] = os.uname()[1]
     result["clock"] = clock(now, params.get("reference_epoch"), params.get("clock_offset_s") or 0.0)
     result["clock"]["age_s"] = round(time.monotonic() - started, 3)
@@ -518,12 +519,12 @@ def _jobs(params, entries, limits, sockets, inner_s):
     for entry in entries:
         role = entry["name"]
         if entry.get("units"):
-            names += [name for name in service.names_of(entry) if name not in names]
+            names += [name for name in unit_state.names_of(entry) if name not in names]
         wanted = set((item["port"], item["proto"]) for item in ports_of(entry))
         inodes |= set(item["inode"] for item in sockets if (item["port"], item["proto"]) in wanted)
         for page in endpoints_of(entry):
             host = local_address(sockets, page["port"])
-            jobs["endpoint {0} {1}".format(role, page["id"])] = lambda page=page, host=host: host_check_read.ask(
+            jobs["endpoint {0} {1}".format(role, page["id"])] = lambda page=page, host=host: http_page.ask(
                 host, page["port"], page["path"], page["tls"], page["header"], page_s)
         patterns = list(entry.get("log_errors") or [])
         for path in logs_of(entry):
@@ -536,7 +537,7 @@ def _jobs(params, entries, limits, sockets, inner_s):
             script = str(item.get("script"))
             if script.startswith("/"):
                 jobs["script " + script] = lambda path=script: os.path.exists(path)
-    jobs["units"] = lambda: service.show_units(names, timeout=inner_s)
+    jobs["units"] = lambda: unit_state.show_units(names, timeout=inner_s)
     jobs["processes"] = lambda: host_check_read.look_twice(inodes, limits["watch_s"])
     for path in space_paths(params, entries):
         jobs["space " + path] = lambda path=path: host_check_read.space(path)

@@ -155,56 +155,6 @@ def bound(addresses):
 # ---- pages -----------------------------------------------------------------------------------------------------
 
 
-def http_request(host, port, path, header=None, login=None):
-    """The bytes of a GET request. header: name of the server, by default its address. login: ``user:password``."""
-    name = header or "{0}:{1}".format("[{0}]".format(host) if ":" in host else host, port)
-    lines = ["GET {0} HTTP/1.1".format(path), "Host: " + name, "Accept-Encoding: identity", "Connection: close"]
-    if login:
-        lines.append("Authorization: Basic " + base64.b64encode(login.encode("utf-8")).decode("ascii"))
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8")
-
-
-def http_reply(data):
-    """``{"status": int, "body": bytes, "complete": bool}`` of an answer as far as it came in, None while its head is
-    not complete. complete: no more will come; without a length that is only told by the end of the connection.
-    Raises ValueError for what is no HTTP."""
-    if not data.startswith(b"HTTP/"[:len(data)]):
-        raise ValueError("expected HTTP, found something else")
-    head, mark, body = data.partition(b"\r\n\r\n")
-    if not mark:
-        return None
-    lines = head.decode("latin-1").split("\r\n")
-    fields = dict((name.strip().lower(), value.strip().lower()) for name, dummy, value in
-                  (line.partition(":") for line in lines[1:]))
-    words = lines[0].split()
-    status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
-    if not 100 <= status <= 999:
-        raise ValueError("expected an HTTP status, found {0}".format(lines[0][:80]))
-    if status == 100:
-        return http_reply(body) if body else None
-    if fields.get("transfer-encoding") == "chunked":
-        body, complete = _unchunk(body)
-    else:
-        length = fields.get("content-length", "")
-        complete = status in (204, 304) or length.isdigit() and len(body) >= int(length)
-        body = body[:int(length)] if length.isdigit() else body
-    return {"status": status, "body": body, "complete": complete}
-
-
-def _unchunk(data):
-    """``(body, complete)`` of a chunked body (RFC 7230, 4.1), as far as it came in."""
-    parts = []
-    while True:
-        size, mark, rest = data.partition(b"\r\n")
-        if not mark:
-            return b"".join(parts), False
-        length = int(size.split(b";")[0], 16)
-        if not length:
-            return b"".join(parts), True
-        parts.append(rest[:length])
-        data = rest[length + 2:]
-
-
 def section_names(body):
     """Lower-case names of the sections in an answer: keys of a JSON object, modules and tags of XML; None for text."""
     try:

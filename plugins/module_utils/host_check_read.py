@@ -17,7 +17,7 @@ import socket
 import stat
 import time
 
-from ansible_collections.circonus.inside.plugins.module_utils import host_check_parse, programs, service
+from ansible_collections.circonus.inside.plugins.module_utils import host_check_parse, http_page, programs, unit_state
 from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
 
 NET = (("tcp", "/proc/net/tcp"), ("tcp", "/proc/net/tcp6"), ("udp", "/proc/net/udp"), ("udp", "/proc/net/udp6"))
@@ -27,7 +27,6 @@ CRON_PARTS = ("hourly", "daily", "weekly", "monthly")
 DPKG = "/var/lib/dpkg"
 DPKG_LIMIT = 64 * 1024 * 1024
 WEB_PACKAGE = "circonus-web-service"
-BODY_LIMIT = 262144
 FILE_LIMIT = 262144
 STRATCON_PORT, NOITS, NOITS_LIMIT = 43191, "/noits/show.json", 4194304
 COMMAND_LINE_LIMIT = 4096
@@ -223,62 +222,9 @@ def _own_family(table):
 # ---- pages -----------------------------------------------------------------------------------------------------
 
 
-def ask(host, port, path, tls=False, header=None, timeout=3.0, login=None, pair=None, limit=BODY_LIMIT):
-    """GET one page of this host. Returns ``{"status": int or None, "seconds", "error", "body"}``; never raises.
-
-    login: ``user:password``. pair: files of the client's certificate and key. limit: most bytes of an answer. Written
-    by hand because http.client reads a mail parser first, 14 ms of CPU on every host.
-    """
-    answer = {"status": None, "seconds": 0.0, "error": "", "body": ""}
-    started = time.monotonic()
-    connection = None
-    try:
-        context = None
-        if tls:
-            import ssl
-
-            context = ssl.SSLContext(getattr(ssl, "PROTOCOL_TLS_CLIENT", ssl.PROTOCOL_SSLv23))
-            context.check_hostname = False
-            # Only whether it answers is asked; its certificate is read from its file.
-            context.verify_mode = ssl.CERT_NONE
-            if pair:
-                context.load_cert_chain(*pair)
-        connection = socket.create_connection((host, port), timeout)
-        if context:
-            connection = context.wrap_socket(connection)
-        connection.sendall(host_check_parse.http_request(host, port, path, header, login))
-        data, reply = b"", None
-        while len(data) < limit and not (reply and reply["complete"]):
-            if time.monotonic() - started > timeout:
-                answer["error"] = "the answer did not end within {0:g} s".format(timeout)
-                break
-            more = connection.recv(65536)
-            if not more:
-                break
-            data += more
-            reply = host_check_parse.http_reply(data)
-            answer["status"] = reply and reply["status"]
-        if reply:
-            answer["body"] = reply["body"].decode("utf-8", "replace")
-        elif not answer["error"]:
-            answer["error"] = "the connection was closed without an answer"
-    except (OSError, ValueError) as exc:
-        text = str(exc)
-        if "timed out" in text:
-            text = "no answer within {0:g} s".format(timeout)
-        elif isinstance(exc, OSError) and exc.errno == errno.ECONNREFUSED:
-            text = "connection refused"
-        answer["error"] = text or type(exc).__name__
-    finally:
-        if connection is not None:
-            connection.close()
-    answer["seconds"] = round(time.monotonic() - started, 3)
-    return answer
-
-
 def feeds(cert, key, port=STRATCON_PORT, timeout=3.0):
     """Connections of the local stratcon to its brokers; see :func:`host_check_parse.parse_noits`."""
-    answer = ask("127.0.0.1", port, NOITS, True, timeout=timeout, pair=(cert, key), limit=NOITS_LIMIT)
+    answer = http_page.ask("127.0.0.1", port, NOITS, True, timeout=timeout, pair=(cert, key), limit=NOITS_LIMIT)
     if answer["error"] or answer["status"] != 200:
         raise InsideError(answer["error"] or "expected status 200 from {0}, found {1}".format(NOITS, answer["status"]))
     try:
@@ -343,7 +289,7 @@ def log(pattern, errors, watch_s, tail_bytes=65536, lines=5):
         found = []
         if errors and info.st_size:
             expressions = [re.compile(item) for item in errors]
-            for line in service.tail(path, 100000, tail_bytes):
+            for line in unit_state.tail(path, 100000, tail_bytes):
                 if any(expression.search(line[:2000]) for expression in expressions):
                     found.append(line[:LINE_LIMIT])
         time.sleep(max(0.0, watch_s - (time.monotonic() - started)))
@@ -436,7 +382,7 @@ def crontabs():
 # ---- programs --------------------------------------------------------------------------------------------------
 
 
-def versions(paths, packages, timeout=5.0, find=programs.find_program, run=service.run, dpkg=DPKG):
+def versions(paths, packages, timeout=5.0, find=programs.find_program, run=unit_state.run, dpkg=DPKG):
     """Versions of ``packages`` and of those that own ``paths``, from the package manager of this host.
 
     Returns ``{"versions": {package: version}, "owners": {path: package}}``.

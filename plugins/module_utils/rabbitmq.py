@@ -21,7 +21,7 @@ import socket
 import struct
 import time
 
-from ansible_collections.circonus.inside.plugins.module_utils import host_check_read, service
+from ansible_collections.circonus.inside.plugins.module_utils import http_page, unit_state
 from ansible_collections.circonus.inside.plugins.module_utils.errors import (
     CommandFailed,
     InsideError,
@@ -202,7 +202,7 @@ def default_login(status):
 
 def ask_login(host="127.0.0.1", port=MANAGEMENT_PORT, timeout=PAGE_S):
     """HTTP status of the management interface's ``/api/whoami`` for guest/guest, None without an answer."""
-    return host_check_read.ask(host, port, "/api/whoami", login=DEFAULT_LOGIN, timeout=timeout)["status"]
+    return http_page.ask(host, port, "/api/whoami", login=DEFAULT_LOGIN, timeout=timeout)["status"]
 
 
 def own_address():
@@ -228,16 +228,16 @@ def read_pages(port=MANAGEMENT_PORT, timeout=PAGE_S, outside=own_address):
 
     From this host guest is let in by default (``loopback_users``); by another address of its own a host is a stranger.
     """
-    nodes = host_check_read.ask("127.0.0.1", port, "/api/nodes", login=DEFAULT_LOGIN, timeout=timeout)
+    nodes = http_page.ask("127.0.0.1", port, "/api/nodes", login=DEFAULT_LOGIN, timeout=timeout)
     known = default_login(nodes["status"])
     if not known:
         return None, known
-    name = host_check_read.ask("127.0.0.1", port, "/api/cluster-name", login=DEFAULT_LOGIN, timeout=timeout)
+    name = http_page.ask("127.0.0.1", port, "/api/cluster-name", login=DEFAULT_LOGIN, timeout=timeout)
     address = outside()
     return parse_nodes(nodes["body"], name["body"]), address and default_login(ask_login(address, port, timeout))
 
 
-def read_program(program=PROGRAM, timeout=20.0, runner=service.run):
+def read_program(program=PROGRAM, timeout=20.0, runner=unit_state.run):
     """Facts of the cluster from rabbitmqctl. Raises InsideError when there are none."""
     rc, out, err = runner([program, "-q", "cluster_status", "--formatter", "json"], timeout)
     if rc not in (0, UNAVAILABLE):
@@ -250,7 +250,7 @@ def read_program(program=PROGRAM, timeout=20.0, runner=service.run):
     return parse_status(out)
 
 
-def read(program=PROGRAM, timeout=20.0, runner=service.run):
+def read(program=PROGRAM, timeout=20.0, runner=unit_state.run):
     """:func:`read_program`, ``error`` says why there is nothing."""
     empty = {"cluster_name": "", "nodes": [], "running_nodes": [], "partitions": {}, "alarms": [], "error": ""}
     try:
@@ -259,7 +259,7 @@ def read(program=PROGRAM, timeout=20.0, runner=service.run):
         return dict(empty, error=str(exc).rstrip("."))
 
 
-def cluster(program, epmd_port=4369, timeout=10.0, port=MANAGEMENT_PORT, runner=service.run, pages=read_pages):
+def cluster(program, epmd_port=4369, timeout=10.0, port=MANAGEMENT_PORT, runner=unit_state.run, pages=read_pages):
     """Facts of the cluster with ``default_credentials``: whether other hosts get in with guest/guest, None when that
     was not told. Raises InsideError when there are none.
 
@@ -268,7 +268,7 @@ def cluster(program, epmd_port=4369, timeout=10.0, port=MANAGEMENT_PORT, runner=
     started = time.monotonic()
     facts, known = pages(port, min(PAGE_S, timeout / 3))
     if facts is None:
-        if epmd_port not in service.listening_ports():
+        if epmd_port not in unit_state.listening_ports():
             raise InsideError("not asked: nothing listens on the port {0} of the Erlang port mapper".format(epmd_port))
         if not os.access(program, os.X_OK):
             raise InsideError("expected the program {0}, it is not there".format(program))

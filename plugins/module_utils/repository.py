@@ -13,8 +13,9 @@ __metaclass__ = type
 import datetime
 import re
 
-from ansible_collections.circonus.inside.plugins.module_utils import host_check_parse, programs, service
+from ansible_collections.circonus.inside.plugins.module_utils import host_check_parse, programs, unit_state
 from ansible_collections.circonus.inside.plugins.module_utils.errors import BadInput, CommandFailed, Refused
+from ansible_collections.circonus.inside.plugins.module_utils.release import release_date
 
 PATH = "/etc/yum.repos.d/Circonus.repo"
 SECTION = "circonus"
@@ -154,7 +155,7 @@ def decide(text, params, installed=None):
     own = dict((entry["key"], entry["value"]) for entry in found if entry["section"] == SECTION)
     sources = [
         (installed, "that runs here"),
-        (service.release_date(params.get("release")), "that circonus_release says runs"),
+        (release_date(params.get("release")), "that circonus_release says runs"),
         (pinned(own.get("baseurl")), "that the file is pinned to; where another one runs, say so by circonus_release"),
     ]
     release, source = next((pair for pair in sources if pair[0]), (None, ""))
@@ -209,7 +210,7 @@ def _leak(found, own):
     return None
 
 
-def installed_release(timeout=5.0, find=programs.find_program, run=service.run):
+def installed_release(timeout=5.0, find=programs.find_program, run=unit_state.run):
     """Release of the platform that the package of the web frontend on this host belongs to; None when it is unknown."""
     rpm = find("rpm")
     if not rpm:
@@ -227,7 +228,7 @@ def package_manager(find=programs.find_program):
     raise Refused("Expected yum or dnf on this host, found neither. Nothing was changed.")
 
 
-def clean_metadata(program, timeout=120.0, run=service.run):
+def clean_metadata(program, timeout=120.0, run=unit_state.run):
     """Forget what is cached of the repository, it may be 30 minutes old."""
     argv = [program, "--disablerepo=*", "--enablerepo=" + SECTION, "clean", "metadata"]
     rc, out, err = run(argv, timeout)

@@ -10,7 +10,7 @@ import glob
 import os
 import time
 
-from ansible_collections.circonus.inside.plugins.module_utils import service
+from ansible_collections.circonus.inside.plugins.module_utils import service, unit_state
 from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
 
 
@@ -34,7 +34,7 @@ def file_facts(path, now, lines):
         status = os.stat(path)
         facts.update(size=status.st_size, mtime=round(status.st_mtime, 3), age_s=round(now - status.st_mtime, 3))
         with open(path, "rb"):
-            facts["lines"] = service.tail(path, lines)
+            facts["lines"] = unit_state.tail(path, lines)
     except (IOError, OSError) as exc:
         facts["error"] = exc.strerror or str(exc)
     return facts
@@ -68,7 +68,9 @@ def space(paths):
     return result
 
 
-def collect(entry, release=None, host=None, lines=20, files=5, runner=service.run, ports_reader=None, clock=time.time):
+def collect(
+    entry, release=None, host=None, lines=20, files=5, runner=unit_state.run, ports_reader=None, clock=time.time
+):
     """Evidence of a component; nothing is changed and nothing missing is a failure.
 
     lines: of each log. files: how many of each component's log directories, the newest. Returns ``{"service", "state",
@@ -79,7 +81,7 @@ def collect(entry, release=None, host=None, lines=20, files=5, runner=service.ru
         "check",
         expect="any",
         runner=runner,
-        ports_reader=ports_reader or service.listening_ports,
+        ports_reader=ports_reader or unit_state.listening_ports,
         release=release,
         host=host,
     )

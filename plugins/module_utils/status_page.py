@@ -7,15 +7,11 @@ from __future__ import absolute_import, division, print_function
 __metaclass__ = type
 
 import re
-import ssl
 
-try:
-    from urllib.error import HTTPError, URLError
-    from urllib.request import HTTPRedirectHandler, HTTPSHandler, ProxyHandler, Request, build_opener
-except ImportError:  # not on a target that this collection supports; keeps documentation tools on old Pythons working
-    HTTPError = URLError = Request = build_opener = None
-    HTTPRedirectHandler = HTTPSHandler = ProxyHandler = object
+from ansible_collections.circonus.inside.plugins.module_utils import http_page
 
+# An address as the options of the modules have it; a name or an address in brackets, a port and a path as you like.
+_URL = re.compile(r"^(https?)://(\[[0-9A-Fa-f:.]+\]|[^/:@?#]+)(?::([0-9]{1,5}))?(/[^#\s]*)?$")
 _BLIND = re.compile(r"<!--.*?-->|<(script|style)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"<[^>]*>", re.DOTALL)
 _WORD = re.compile(r"(?<![\w-])(ACTIVE|STANDBY)(?![\w-])")
@@ -31,13 +27,6 @@ def parse(page):
     return words.pop() if len(words) == 1 else "unknown"
 
 
-class _NoRedirect(HTTPRedirectHandler):
-    """A redirect could lead to the portal name and so to the other site; it is an answer, not a way."""
-
-    def redirect_request(self, *unused, **also_unused):
-        return None
-
-
 def read(url, timeout=3.0, host=None, ca_file=None, verify=True):
     """Ask one web frontend for its state.
 
@@ -46,27 +35,28 @@ def read(url, timeout=3.0, host=None, ca_file=None, verify=True):
     Returns ``{"url", "state": "ACTIVE"|"STANDBY"|"unknown", "http_status": int or None, "error": str}``; never raises.
     """
     answer = {"url": url, "state": "unknown", "http_status": None, "error": ""}
-    try:
-        handlers = [ProxyHandler({}), _NoRedirect()]
-        if url.startswith("https:"):
-            context = ssl.create_default_context(cafile=ca_file if verify else None)
-            context.check_hostname = False
-            if not verify:
-                context.verify_mode = ssl.CERT_NONE
-            handlers.append(HTTPSHandler(context=context))
-        request = Request(url, headers={"Host": host} if host else {})
-        reply = build_opener(*handlers).open(request, timeout=timeout)
-        try:
-            answer["http_status"] = reply.getcode()
-            answer["state"] = parse(reply.read(262144).decode("utf-8", "replace"))
-        finally:
-            reply.close()
+    parts = _URL.match(url)
+    if not parts:
+        answer["error"] = "expected an address such as http://127.0.0.1/status, found {0!r}".format(url)
+        return answer
+    scheme, name, port, path = parts.groups()
+    page = http_page.ask(
+        name.strip("[]"),
+        int(port or (443 if scheme == "https" else 80)),
+        path or "/",
+        tls=scheme == "https",
+        header=host or (name if port is None else None),
+        timeout=timeout,
+        verify=verify,
+        ca_file=ca_file,
+    )
+    answer["http_status"] = page["status"]
+    if page["error"]:
+        answer["error"] = page["error"]
+    elif page["status"] != 200:
+        answer["error"] = "expected a page, found HTTP status {0}".format(page["status"])
+    else:
+        answer["state"] = parse(page["body"])
         if answer["state"] == "unknown":
             answer["error"] = "expected the word ACTIVE or STANDBY on the page, found neither or both"
-    except HTTPError as exc:
-        answer["http_status"] = exc.code
-        answer["error"] = "expected a page, found HTTP status {0}".format(exc.code)
-        exc.close()
-    except (URLError, OSError, ValueError) as exc:
-        answer["error"] = str(getattr(exc, "reason", None) or exc)
     return answer

@@ -134,7 +134,7 @@ import base64
 import binascii
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.circonus.inside.plugins.module_utils import ca, service
+from ansible_collections.circonus.inside.plugins.module_utils import ca, unit_state
 from ansible_collections.circonus.inside.plugins.module_utils.errors import BadInput, InsideError, Refused
 
 
@@ -160,7 +160,7 @@ def load(params, check_mode):
     arguments = [envelope] + [params[name] for name in ("manifest_sha256", "path", "state_dir", "run_id")]
     if ca.install(*arguments, check_mode=True)["changed"]:
         unit = params["processor_unit"]
-        if unit and service.show_units([unit])[unit]["active"] == "active":
+        if unit and unit_state.show_units([unit])[unit]["active"] == "active":
             raise Refused(
                 "Expected a CA that is not in use, {0} is active on this host. Check ca.primary of site.json, the copy "
                 "goes to the host that does not run it.".format(unit)

@@ -38,7 +38,7 @@ class TestCollect:
         def no_systemd(*unused, **also_unused):
             raise InsideError("no systemd")
 
-        monkeypatch.setattr(datacenter.service, "show_units", no_systemd)
+        monkeypatch.setattr(datacenter.unit_state, "show_units", no_systemd)
         monkeypatch.setattr(
             datacenter.address,
             "addresses",

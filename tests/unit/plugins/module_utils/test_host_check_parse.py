@@ -248,39 +248,6 @@ class TestParseDiag:
             parse.parse_diag(struct.pack("=IHHII", 20, 99, 0, 1, 0) + b"1234", "tcp")
 
 
-class TestHttpRequest:
-    def test_asks_for_a_plain_answer_and_the_end(self):
-        assert parse.http_request("::1", 80, "/x?y") == (
-            b"GET /x?y HTTP/1.1\r\nHost: [::1]:80\r\nAccept-Encoding: identity\r\nConnection: close\r\n\r\n")
-
-    def test_names_the_server_and_the_user(self):
-        lines = parse.http_request("127.0.0.1", 80, "/", "portal", "guest:guest").split(b"\r\n")
-        assert b"Host: portal" in lines and b"Authorization: Basic Z3Vlc3Q6Z3Vlc3Q=" in lines
-
-
-class TestHttpReply:
-    @pytest.mark.parametrize("data, body, complete", [
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", b"ok", True),
-        (b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok", b"ok", False),
-        (b"HTTP/1.0 200 OK\r\n\r\nok", b"ok", False),
-        (b"HTTP/1.1 200\r\nTransfer-Encoding: Chunked\r\n\r\n2;a=b\r\nok\r\na\r\n0123456789\r\n0\r\n\r\n",
-         b"ok0123456789", True),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", b"ab", False),
-        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"", True),
-    ])
-    def test_reads_what_came_in(self, data, body, complete):
-        assert parse.http_reply(data) == {"status": 200, "body": body, "complete": complete}
-
-    def test_waits_for_the_head(self):
-        assert [parse.http_reply(b"HTTP/1.1 204 No Content\r\n\r\n"[:n]) for n in (0, 3, 10, 26)] == [None] * 4
-        assert parse.http_reply(b"HTTP/1.1 204 No Content\r\n\r\n")["complete"]
-
-    @pytest.mark.parametrize("data", [b"SSH-2.0", b"HTTP/1.1 okay\r\n\r\n", b"HTTP/1.1\r\n\r\n", b"HTTP/1.1 9\r\n\r\n"])
-    def test_refuses_what_is_no_http(self, data):
-        with pytest.raises(ValueError, match="expected"):
-            parse.http_reply(data)
-
-
 DPKG_STATUS = """Package: fq
 Status: install ok installed
 Architecture: amd64

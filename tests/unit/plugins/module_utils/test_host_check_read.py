@@ -10,66 +10,18 @@ import subprocess
 import sys
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from ansible_collections.circonus.inside.plugins.module_utils import host_check_read as read
-from ansible_collections.circonus.inside.plugins.module_utils import service
+from ansible_collections.circonus.inside.plugins.module_utils import unit_state
 from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
-
-
-class _Pages(BaseHTTPRequestHandler):
-    def do_GET(self):
-        if self.path == "/never":
-            self.server.gate.wait(30)
-            return
-        self.send_response({"/broken": 500, "/moved": 302}.get(self.path, 200))
-        if self.path == "/moved":
-            self.send_header("Location", "/")
-        self.end_headers()
-        if self.path == "/half":
-            self.wfile.write(b"half")
-            self.server.gate.wait(30)
-            return
-        if self.path == "/slow":
-            while not self.server.gate.wait(0.05):
-                self.wfile.write(b"x")
-                self.wfile.flush()
-            return
-        self.wfile.write(("host " + self.headers["Host"]).encode())
-
-    def log_message(self, *unused):
-        pass
-
-
-@pytest.fixture
-def pages():
-    server = HTTPServer(("127.0.0.1", 0), _Pages)
-    server.gate = threading.Event()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server.server_port
-    server.gate.set()
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-@pytest.fixture
-def deaf():
-    """A port where somebody listens and nobody accepts."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(1)
-    yield listener.getsockname()[1]
-    listener.close()
 
 
 class TestFeeds:
     def answer(self, monkeypatch, **more):
         answer = dict({"status": 200, "seconds": 0.1, "error": "", "body": '{"nodes": []}'}, **more)
-        monkeypatch.setattr(read, "ask", lambda *arguments, **options: answer)
+        monkeypatch.setattr(read.http_page, "ask", lambda *arguments, **options: answer)
         return read.feeds("stratcon.crt", "stratcon.key")
 
     def test_are_those_of_the_page(self, monkeypatch):
@@ -86,60 +38,6 @@ class TestFeeds:
     def test_without_its_certificate(self, tmp_path):
         with pytest.raises(InsideError, match="No such file"):
             read.feeds(str(tmp_path / "stratcon.crt"), str(tmp_path / "stratcon.key"), timeout=0.3)
-
-
-class TestAsk:
-    def test_reads_a_page_with_the_wanted_host(self, pages):
-        answer = read.ask("127.0.0.1", pages, "/", header="portal.example.com")
-        assert (answer["status"], answer["error"], answer["body"]) == (200, "", "host portal.example.com")
-
-    @pytest.mark.parametrize("path, status", [("/broken", 500), ("/moved", 302)])
-    def test_a_status_is_an_answer(self, pages, path, status):
-        answer = read.ask("127.0.0.1", pages, path)
-        assert (answer["status"], answer["error"]) == (status, "")
-
-    def test_a_server_that_never_answers(self, pages):
-        answer = read.ask("127.0.0.1", pages, "/never", timeout=0.3)
-        assert answer["status"] is None and answer["error"] == "no answer within 0.3 s" and answer["seconds"] < 2
-
-    def test_a_page_without_an_end(self, pages):
-        started = time.time()
-        answer = read.ask("127.0.0.1", pages, "/slow", timeout=0.5)
-        assert answer["status"] == 200 and time.time() - started < 5
-        assert answer["error"] == "the answer did not end within 0.5 s"
-
-    def test_a_page_that_stops_keeps_its_status(self, pages):
-        answer = read.ask("127.0.0.1", pages, "/half", timeout=0.3)
-        assert (answer["status"], answer["error"]) == (200, "no answer within 0.3 s")
-
-    def test_a_server_that_hangs_up(self):
-        listener = socket.socket()
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(1)
-
-        def hang_up():
-            listener.accept()[0].close()
-
-        thread = threading.Thread(target=hang_up)
-        thread.start()
-        answer = read.ask("127.0.0.1", listener.getsockname()[1], "/", timeout=3)
-        thread.join()
-        listener.close()
-        assert answer["status"] is None and answer["error"]
-
-    def test_a_port_nobody_accepts_on(self, deaf):
-        assert read.ask("127.0.0.1", deaf, "/", timeout=0.3)["error"] == "no answer within 0.3 s"
-
-    def test_a_closed_port(self, deaf):
-        listener = socket.socket()
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-        listener.close()
-        assert read.ask("127.0.0.1", port, "/")["error"] == "connection refused"
-
-    def test_no_tls_where_tls_is_wanted(self, pages):
-        answer = read.ask("127.0.0.1", pages, "/", tls=True, timeout=2)
-        assert answer["status"] is None and answer["error"]
 
 
 class TestSocketsAndOwners:
@@ -438,7 +336,7 @@ class TestVersions:
     @pytest.mark.skipif(not os.path.exists("/var/lib/dpkg/status"), reason="no dpkg here")
     def test_agrees_with_dpkg_itself(self):
         path = next(path for path in ("/usr/bin/dpkg", "/bin/dpkg") if os.path.exists(path))
-        said = service.run(["dpkg-query", "-W", "-f", "${Version}", "dpkg"])[1]
+        said = unit_state.run(["dpkg-query", "-W", "-f", "${Version}", "dpkg"])[1]
         assert read.versions([path], []) == {"versions": {"dpkg": said}, "owners": {path: "dpkg"}}
 
     def test_says_that_there_is_no_package_manager(self):

@@ -93,3 +93,7 @@ class TestRead:
         started = time.time()
         assert status_page.read(frontend + "/slow", timeout=0.2)["state"] == "unknown"
         assert time.time() - started < 5
+
+    @pytest.mark.parametrize("url", ["ftp://127.0.0.1/status", "127.0.0.1/status", "http://user@127.0.0.1/", ""])
+    def test_no_address_of_a_page(self, url):
+        assert "expected an address such as http://127.0.0.1/status" in status_page.read(url)["error"]
