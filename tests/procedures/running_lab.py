@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import beside
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,14 +99,7 @@ class Lab:
     def on(self, host, *argv, check=True, **options):
         """Run a command on a host, not through SSH but beside it, as an observer."""
         options = dict({"stdin": subprocess.DEVNULL} if "input" not in options else {}, **options)
-        process = subprocess.run(
-            ["podman", "exec", "-i", "%s-%s" % (self.project, host), *argv],
-            env=self.env,
-            **options,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        process = beside.run("%s-%s" % (self.project, host), argv, **options)
         if check and process.returncode:
             raise AssertionError("%s on %s: %s%s" % (" ".join(argv), host, process.stdout, process.stderr))
         return process
