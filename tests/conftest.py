@@ -25,3 +25,13 @@ if sys.version_info >= (3, 10):
     from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
 
     _AnsibleCollectionFinder(paths=[COLLECTIONS])._install()
+
+
+def pytest_runtest_logreport(report):
+    """Tests on containers take minutes and Molecule shows nothing before their end: a line each while they go on."""
+    path = os.environ.get("CIRCONUS_TEST_LOG")
+    if path and (report.when == "call" or report.outcome != "passed"):
+        with open(path, "a") as log:
+            log.write("%-7s %6.1f s  %s\n" % (report.outcome, report.duration, report.nodeid))
+            if report.failed:
+                log.write(report.longreprtext + "\n")

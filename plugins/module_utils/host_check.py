@@ -30,7 +30,7 @@ from ansible_collections.circonus.inside.plugins.module_utils.errors import BadI
 # Seconds between two looks, seconds that count as recent, restarts that make a loop, seconds for one page, bytes read
 # from the end of a log, lines quoted of it.
 THRESHOLDS = {
-    "watch_s": 0.25,
+    "watch_s": 0.1,
     "recent_s": 600.0,
     "restarts": 3,
     "endpoint_s": 5.0,

@@ -47,7 +47,7 @@ options:
     default: 0.0
   thresholds:
     description:
-      - Limits by name. C(watch_s) seconds between the two looks at processes and logs (0.25), C(recent_s) seconds that
+      - Limits by name. C(watch_s) seconds between the two looks at processes and logs (0.1), C(recent_s) seconds that
         count as recent (600), C(restarts) restarts of a unit that make a loop (3), C(endpoint_s) seconds for one page
         (5), C(log_bytes) bytes read from the end of a log (65536), C(log_lines) lines quoted of it (5).
       - Other names are ignored.
