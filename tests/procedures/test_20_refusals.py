@@ -294,7 +294,7 @@ class TestTwoControllers:
         site = "west" if lab.active_site() == "east" else "east"
         extra = {"datacenter_failover_to": site, "circonus_confirm": site, "circonus_report_dir": str(lab.reports)}
         runs = [lab.start("datacenter_failover", **extra) for _number in range(2)]
-        outputs = [process.communicate(timeout=600)[0] for process in runs]
+        outputs = [process.communicate(timeout=1200)[0] for process in runs]
         codes = [process.returncode for process in runs]
         text = "\n=====\n".join(outputs)
         assert codes.count(0) == 1, text

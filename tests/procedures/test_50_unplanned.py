@@ -114,7 +114,7 @@ class TestHostLostInTheMiddle:
                 lambda: "hooper.main" in lab.on(slow, "ps", "-eo", "args").stdout, 180, "Hooper runs on %s" % slow
             )
             lab.cli("host", "pause", slow)
-            output, _none = process.communicate(timeout=300)
+            output, _none = process.communicate(timeout=900)
         finally:
             lab.cli("host", "resume", slow)
             lab.on(slow, "rm", "-f", "/opt/circonus/var/hooper-standin/slow")

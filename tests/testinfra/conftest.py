@@ -57,8 +57,8 @@ class Lab:
 
 
 def eventually(condition, seconds: float, what: str):
-    """Wait for a condition, with a deadline."""
-    deadline = time.monotonic() + seconds
+    """Wait for a condition, with a deadline of four times ``seconds``: the machine may be busy."""
+    deadline = time.monotonic() + 4 * seconds
     while not condition():
         assert time.monotonic() < deadline, "not within %s s: %s" % (seconds, what)
         time.sleep(0.1)

@@ -43,7 +43,7 @@ def play(directory, plays, *options, **variables):
     done = subprocess.run(
         [str(Path(sys.executable).parent / "ansible-playbook"), str(path), "-e", json.dumps(variables), *options],
         cwd=ROOT, env=dict(os.environ, ANSIBLE_STDOUT_CALLBACK="ansible.posix.json"),
-        capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=600, check=False)
+        capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=2400, check=False)
     try:
         answer = json.loads(done.stdout[done.stdout.index("{\n"):])
     except ValueError:
