@@ -426,6 +426,7 @@ def sync_verdict(situation: f.Situation, authorities: dict, params: dict, run: d
     base = {
         "source": source,
         "targets": targets,
+        "ca_hosts": [host for host in [source, *others] if host not in silent],
         "silent": silent,
         "lock_hosts": f.lock_hosts(situation),
         "lock_break": lock["break"],
