@@ -117,9 +117,7 @@ def choose(authorities: dict, target: str, accepted=()) -> tuple:
 # -- ca_failover -----------------------------------------------------------------------------------------------------
 
 
-def unfinished(
-    situation: f.Situation, authorities: dict, changed: dict, target: str, current=True, accepted=()
-) -> list:
+def unfinished(situation: f.Situation, authorities: dict, changed: dict, target: str, current=True) -> list:
     """What is not yet as it must be when ``target`` is the CA; empty when it is.
 
     changed: {site: raw} as the files must be. current: whether those of the controller are.
@@ -135,7 +133,7 @@ def unfinished(
         if processor(authorities, host):
             work.append("%s %s on %s" % (UNIT, processor(authorities, host), host))
         if usable(authorities, host) and authorities[host]["fingerprint"] == authorities[target]["fingerprint"]:
-            unknown = gap(authorities, host, target, accepted)
+            unknown = gap(authorities, host, target)
             if unknown:
                 work.append("%s has %s that %s does not know" % (host, listed(unknown), target))
     stale = [
@@ -211,7 +209,7 @@ def _failover_rules(situation, authorities, changed, params, run, base):
     if problem:
         return f.refuse(problem)
     current = all(situation.sites[name]["raw"] == changed[name] for name in changed)
-    work = unfinished(situation, authorities, changed, target, current, base["accepted"])
+    work = unfinished(situation, authorities, changed, target, current)
     away = sorted({h for s in situation.sites.values() for h in s["hosts"]} - set(base["reachable_hosts"]))
     remaining = []
     if away:
@@ -337,16 +335,17 @@ def copy_decision(verdict: dict, authorities: dict, params: dict, seen: dict) ->
                 "these certificates; when they may be forgotten add -e ca_failover_accept_serials=<serials>."
                 % (source, listed(gap(authorities, source, target, accepted)), target)
             )
-        fenced = [
+        fenced = {
             host for host in verdict["stop"]
             if (authorities.get(host) or {}).get("present")
             and authorities[host]["manifest_sha256"] != authorities[target]["manifest_sha256"]
-        ]
-        return dict(decision, refresh=fenced, problem=problem)
+        }
+        return dict(decision, refresh=sorted(fenced.union(_ahead_of(authorities, target, target))), problem=problem)
     if problem and not (verdict["restore"] and not usable(authorities, target)):
         return dict(decision, problem=problem)
     if not verdict["restore"]:
         decision["copy_from"] = source
+        decision["refresh"] = _ahead_of(authorities, source or target, target)
     if verdict["mode"] == "lost":
         margin = params["ca_failover_margin"]
         have = [authorities[host] for host in sorted(authorities) if usable(authorities, host)]
@@ -359,11 +358,18 @@ def copy_decision(verdict: dict, authorities: dict, params: dict, seen: dict) ->
     return decision
 
 
-def failover_proof(
-    situation: f.Situation, authorities: dict, changed: dict, verdict: dict, seen: dict
-) -> list:
+def _ahead_of(authorities, one, target):
+    """Hosts that know something which ``one`` does not, accepted or not; they get the copy of the target."""
+    return [
+        host for host in sorted(authorities)
+        if host not in (one, target) and usable(authorities, host) and usable(authorities, one)
+        and gap(authorities, host, one)
+    ]
+
+
+def failover_proof(situation: f.Situation, authorities: dict, changed: dict, verdict: dict, seen: dict) -> list:
     """What is wrong after the last step, empty when all is proven."""
-    problems = unfinished(situation, authorities, changed, verdict["target"], True, verdict["accepted"])
+    problems = unfinished(situation, authorities, changed, verdict["target"])
     problems += [text for text in seen["broken"] if text not in verdict["broken_before"]]
     return problems + twice(seen["serials"])
 

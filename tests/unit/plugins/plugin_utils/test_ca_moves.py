@@ -298,6 +298,15 @@ class TestReturned:
         decision = returned.decision(verdict, ca_failover_accept_serials=["1001"], **LOST)
         assert decision["problem"] is None and decision["refresh"] == ["east-app1"]
 
+    def test_a_fenced_host_that_knows_more_is_work_until_it_has_the_new_copy(self, returned):
+        returned.moved()
+        returned.ca["east-app1"] = authority(("1000", "1001"), 0x1002)
+        verdict = returned.verdict(ca_failover_accept_serials=["1001"])
+        assert verdict["result"] == "proceed" and verdict["stop"] == []
+        assert returned.decision(verdict, ca_failover_accept_serials=["1001"])["refresh"] == ["east-app1"]
+        returned.ca["east-app1"] = dict(returned.ca["east-app2"], processor=OFF)
+        assert returned.verdict()["result"] == "nothing_to_do"
+
 
 class TestProof:
     def test_holds_for_a_finished_move(self, platform):
