@@ -11,6 +11,7 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import glob
 import grp
 import hashlib
 import io
@@ -333,10 +334,18 @@ def install(envelope, expected, directory, state_dir, run_id, mark="", check_mod
     aside = "{0}.aside-{1}{2}".format(directory.rstrip("/"), mark, safe_id(run_id))
     if check_mode:
         return {"changed": True, "aside": aside if here is not None else ""}
-    target = "{0}.new-{1}".format(directory.rstrip("/"), safe_id(run_id))
+    target = new_target(directory, run_id)
     moved = put_in_place(unseal(envelope, expected, target, state_dir, run_id), directory, aside)
     remove_envelope(state_dir, run_id)
     return {"changed": True, "aside": moved}
+
+
+def new_target(directory, run_id):
+    """Where a copy is built beside ``directory``; what an unfinished run left there is removed, it holds keys."""
+    begin = directory.rstrip("/") + ".new-"
+    for left in glob.glob(begin + "*"):
+        shutil.rmtree(left)
+    return begin + safe_id(run_id)
 
 
 def put_in_place(unpacked, directory, aside):

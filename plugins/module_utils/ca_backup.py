@@ -195,8 +195,7 @@ def restored(path, home, state_dir, phrase, mark, key="", check_mode=False, conf
         aside = "{0}.aside-{1}".format(home.rstrip("/"), ca.safe_id(mark))
         if check_mode:
             return {"changed": True, "aside": aside if ours["present"] else "", "reason": "would be restored"}
-    target = "{0}.new-{1}".format(home.rstrip("/"), ca.safe_id(mark))
-    moved = ca.put_in_place(ca.unpack(data, None, target), home, aside)
+    moved = ca.put_in_place(ca.unpack(data, None, ca.new_target(home, mark)), home, aside)
     return {"changed": True, "aside": moved, "reason": "restored"}
 
 
