@@ -280,7 +280,10 @@ def trial(home, origin, phrase, config=CONFIG):
     answer = run(["verify", "-CAfile", paths["certificate"], signed], home).strip()
     if not answer.endswith(": OK"):
         raise Refused("Expected a certificate that {0} verifies, found: {1}.".format(paths["certificate"], answer))
-    return "7F" + serial
+    used = run(["x509", "-noout", "-serial", "-in", signed], home).strip().rpartition("=")[2]
+    if used != "7F" + serial:
+        raise Refused("Expected a trial with a random serial number, found {0}. Nothing was changed.".format(used))
+    return used
 
 
 def trial_in_copy(home, state_dir, phrase, config=CONFIG):
