@@ -13,6 +13,7 @@ version_added: 0.1.0
 description:
   - Reads index, serial number, CRL and the processor of a CA host. Nothing of a private key is returned.
   - Where the files lie is read from the openssl configuration of the authority.
+  - A host whose CA cannot be read is an answer, with RV(problem), because a damaged CA host is what a failover is for.
 author:
   - circonus.inside contributors (@circonus-inside)
 options:
@@ -151,10 +152,10 @@ def main():
         result["backups"] = [{key: record.get(key) for key in wanted}
                              for record in ca_backup.records(params["backup_directory"])]
     except InsideError as exc:
-        module.fail_json(msg=str(exc), **exc.details)
+        result = {"present": False, "initialised": False, "problem": str(exc)}
     except (IOError, OSError) as exc:
-        module.fail_json(msg="Cannot read {0}: {1}. Check the file system of this host.".format(
-            getattr(exc, "filename", None) or params["path"], exc.strerror))
+        result = {"present": False, "initialised": False, "problem": "Cannot read {0}: {1}.".format(
+            getattr(exc, "filename", None) or params["path"], exc.strerror)}
     module.exit_json(changed=False, now=time.time(), **result)
 
 

@@ -260,7 +260,7 @@ def _mode_problem(situation, authorities, params, base):
             return (
                 "Expected the CA with its keys on %s, found %s. When it is lost add -e ca_failover_mode=lost -e "
                 "ca_failover_lost_host=%s."
-                % (primary, (authorities.get(primary) or {}).get("problem") or "none", primary)
+                % (primary, ((authorities.get(primary) or {}).get("problem") or "none").rstrip("."), primary)
             )
         if params.get("ca_failover_backup"):
             return "ca_failover_backup is for ca_failover_mode=lost. A planned failover copies from %s." % primary
@@ -399,7 +399,7 @@ def current_primary(situation: f.Situation, authorities: dict) -> tuple:
     if not usable(authorities, host):
         answer = authorities.get(host) or {}
         return host, "Expected the CA with its keys on %s, found %s." % (
-            host, answer.get("problem") or answer.get("msg") or "none")
+            host, (answer.get("problem") or answer.get("msg") or "none").rstrip("."))
     return host, None
 
 
