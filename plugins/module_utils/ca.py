@@ -11,6 +11,7 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import glob
 import grp
 import hashlib
 import io
@@ -208,10 +209,10 @@ def remove_envelope(state_dir, run_id):
     return True
 
 
-def seal(directory, certificate):
-    """The directory, encrypted for ``certificate`` (PEM). Returns ``(envelope bytes, digest of the full manifest)``.
+def pack(directory):
+    """The directory as ``(bytes of a tar.gz, full manifest)``.
 
-    Reads the directory twice and refuses when it changed meanwhile (the CA was just issuing).
+    Reads it twice and refuses when it changed meanwhile (the CA was just issuing).
     """
     if not summary(directory)["initialised"]:
         raise Refused(
@@ -224,20 +225,28 @@ def seal(directory, certificate):
         with tarfile.open(fileobj=buffer, mode="w:gz", format=tarfile.PAX_FORMAT) as archive:
             archive.add(directory, arcname="CA")
         if manifest(directory) == before:
-            break
-    else:
-        raise Refused(
-            "Expected {0} to stay as it is for a moment, it changed during three attempts. Repeat when the CA is "
-            "quiet.".format(directory)
-        )
+            return buffer.getvalue(), before
+    raise Refused(
+        "Expected {0} to stay as it is for a moment, it changed during three attempts. Repeat when the CA is "
+        "quiet.".format(directory)
+    )
+
+
+def seal(directory, certificate):
+    """The directory, encrypted for ``certificate`` (PEM). Returns ``(envelope bytes, digest of the full manifest)``."""
+    data, rows = pack(directory)
+    return encrypt(data, certificate), digest(rows)
+
+
+def encrypt(data, certificate):
+    """``data`` as a CMS envelope (DER) that only the key of ``certificate`` (PEM) opens."""
     descriptor, path = tempfile.mkstemp(prefix="ca-copy-", suffix=".crt")
     try:
         with os.fdopen(descriptor, "w") as handle:
             handle.write(certificate)
-        envelope = openssl(["cms", "-encrypt", "-binary", "-aes256", "-outform", "DER", path], buffer.getvalue())
+        return openssl(["cms", "-encrypt", "-binary", "-aes256", "-outform", "DER", path], data)
     finally:
         os.unlink(path)
-    return envelope, digest(before)
 
 
 def _account(member):
@@ -270,6 +279,14 @@ def unseal(envelope, expected, target, state_dir, run_id):
             )
         )
     data = openssl(["cms", "-decrypt", "-binary", "-inform", "DER", "-recip", certificate, "-inkey", key], envelope)
+    return unpack(data, expected, target)
+
+
+def unpack(data, expected, target):
+    """Unpack what :func:`pack` made into the new directory ``target``; returns the CA directory in it. Raises Refused.
+
+    expected: digest of the manifest, or None when it is not known.
+    """
     if os.path.lexists(target):
         shutil.rmtree(target)
     os.mkdir(target, 0o700)
@@ -290,7 +307,7 @@ def unseal(envelope, expected, target, state_dir, run_id):
             if mode is not None:
                 os.chmod(path, mode)
         found = digest(manifest(unpacked))
-        if found != expected:
+        if expected and found != expected:
             raise Refused(
                 "Expected the CA directory with digest {0}, the envelope contains {1}. Copy it again.".format(
                     expected[:12], found[:12]
@@ -302,7 +319,7 @@ def unseal(envelope, expected, target, state_dir, run_id):
         raise
 
 
-def install(envelope, expected, directory, state_dir, run_id, check_mode=False):
+def install(envelope, expected, directory, state_dir, run_id, mark="", check_mode=False):
     """Make ``directory`` what was sealed. Returns ``{"changed": bool, "aside": path or ""}``.
 
     What is there and differs is moved aside, never deleted. The envelope key is removed at the end; a repeated call
@@ -314,11 +331,25 @@ def install(envelope, expected, directory, state_dir, run_id, check_mode=False):
         if not check_mode:
             remove_envelope(state_dir, run_id)
         return {"changed": False, "aside": ""}
-    aside = "{0}.aside-{1}".format(directory.rstrip("/"), safe_id(run_id))
+    aside = "{0}.aside-{1}{2}".format(directory.rstrip("/"), mark, safe_id(run_id))
     if check_mode:
         return {"changed": True, "aside": aside if here is not None else ""}
-    target = "{0}.new-{1}".format(directory.rstrip("/"), safe_id(run_id))
-    unpacked = unseal(envelope, expected, target, state_dir, run_id)
+    target = new_target(directory, run_id)
+    moved = put_in_place(unseal(envelope, expected, target, state_dir, run_id), directory, aside)
+    remove_envelope(state_dir, run_id)
+    return {"changed": True, "aside": moved}
+
+
+def new_target(directory, run_id):
+    """Where a copy is built beside ``directory``; what an unfinished run left there is removed, it holds keys."""
+    begin = directory.rstrip("/") + ".new-"
+    for left in glob.glob(begin + "*"):
+        shutil.rmtree(left)
+    return begin + safe_id(run_id)
+
+
+def put_in_place(unpacked, directory, aside):
+    """Rename the directory ``unpacked`` to ``directory``; what is there goes to ``aside``. Returns where it went."""
     _sync_tree(unpacked)
     moved = ""
     if os.path.lexists(directory):
@@ -328,10 +359,23 @@ def install(envelope, expected, directory, state_dir, run_id, check_mode=False):
             moved = "{0}.{1}".format(aside, number)
         os.rename(directory, moved)
     os.rename(unpacked, directory)
-    os.rmdir(target)
+    os.rmdir(os.path.dirname(unpacked))
     _sync(os.path.dirname(directory.rstrip("/")))
-    remove_envelope(state_dir, run_id)
-    return {"changed": True, "aside": moved}
+    return moved
+
+
+def prune_asides(directory, mark, keep):
+    """Remove all but the newest ``keep`` directories ``<directory>.aside-<mark>*``; returns what was removed.
+
+    Only for a mark whose directories are proven to hold nothing that their successor does not have.
+    """
+    begin = "{0}.aside-{1}".format(os.path.basename(directory.rstrip("/")), mark)
+    parent = os.path.dirname(directory.rstrip("/"))
+    found = sorted(name for name in os.listdir(parent) if name.startswith(begin))
+    gone = found[: max(0, len(found) - max(1, keep))]
+    for name in gone:
+        shutil.rmtree(os.path.join(parent, name))
+    return gone
 
 
 def _sync(path):

@@ -51,6 +51,17 @@ options:
     description: A CA that is in use is not replaced, so V(imported) refuses while this unit is active.
     type: str
     default: circonus-ca_processor
+  keep_asides:
+    description:
+      - With O(state=imported), how many directories that earlier runs with the same O(aside_mark) moved aside stay.
+        All when not given.
+    type: int
+  aside_mark:
+    description:
+      - Put before O(run_id) in the name of a directory that is moved aside. With O(keep_asides) only directories with
+        this mark are removed, so give it only where the copy is proven to hold everything that was there.
+    type: str
+    default: ''
 requirements:
   - openssl on both hosts
 attributes:
@@ -158,6 +169,7 @@ def load(params, check_mode):
     except (binascii.Error, ValueError):
         raise BadInput("Expected Base64 in archive, found something else. Give what state=exported returned.")
     arguments = [envelope] + [params[name] for name in ("manifest_sha256", "path", "state_dir", "run_id")]
+    arguments.append(params["aside_mark"])
     if ca.install(*arguments, check_mode=True)["changed"]:
         unit = params["processor_unit"]
         if unit and unit_state.show_units([unit])[unit]["active"] == "active":
@@ -165,7 +177,10 @@ def load(params, check_mode):
                 "Expected a CA that is not in use, {0} is active on this host. Check ca.primary of site.json, the copy "
                 "goes to the host that does not run it.".format(unit)
             )
-    return ca.install(*arguments, check_mode=check_mode)
+    result = ca.install(*arguments, check_mode=check_mode)
+    if params["aside_mark"] and params["keep_asides"] and not check_mode:
+        ca.prune_asides(params["path"], params["aside_mark"], params["keep_asides"])
+    return result
 
 
 def main():
@@ -179,6 +194,8 @@ def main():
             manifest_sha256=dict(type="str"),
             state_dir=dict(type="path", default=ca.STATE_DIR),
             processor_unit=dict(type="str", default="circonus-ca_processor"),
+            keep_asides=dict(type="int"),
+            aside_mark=dict(type="str", default=""),
         ),
         required_if=[
             ("state", "request", ["run_id"]),

@@ -571,7 +571,7 @@ def _datacenter_facts(situation, target, other, params):
             {h for name in ALERTING_ROLES for h in local_machines(sites, other, name) if reachable(situation.probes, h)}
         ),
         "alert_new": sorted({h for name in ALERTING_ROLES for h in local_machines(sites, target, name)}),
-        "ca_old": next(iter(local_machines(sites, other, "ca")), None),
+        "ca_old": _ca_of(sites, other),
         "ca_new": next(iter(local_machines(sites, target, "ca")), None),
         "lock_hosts": lock_hosts(situation),
         "reachable_hosts": sorted(h for s in sites.values() for h in s["hosts"] if reachable(situation.probes, h)),
@@ -581,6 +581,13 @@ def _datacenter_facts(situation, target, other, params):
         "warnings": [],
         "plan": [],
     }
+
+
+def _ca_of(sites, site):
+    """The CA host of a site: the one that ca.primary names, where ca_failover has moved it, else the first."""
+    local = local_machines(sites, site, "ca")
+    named = role(sites[site]["raw"], "ca").get("primary")
+    return named if named in local else next(iter(local), None)
 
 
 def _datacenter_rules(situation, flipped, known, params, run, base):

@@ -152,6 +152,28 @@ class Lab:
         print(run.output)
         return run
 
+    def kill_after(self, playbook, step, timeout=300, **extra):
+        """Start a playbook and SIGKILL it with everything it forked once a step of that title is in its journal.
+
+        Returns False when the run ended before it.
+        """
+        started = time.time()
+        journals = self.reports / "journal"
+        with open(self.reports / "killed.log", "w") as stdout:
+            process = self.start(playbook, stdout=stdout, **extra)
+        deadline = time.monotonic() + timeout
+        mark = '"name": "%s"' % step
+        while process.poll() is None and time.monotonic() < deadline:
+            files = [path for path in journals.glob(playbook + "-*.jsonl") if path.stat().st_mtime >= started]
+            if any(mark in path.read_text() for path in files):
+                break
+            time.sleep(0.05)
+        ended = process.poll() is not None
+        if not ended:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        return not ended
+
     def report_of(self, playbook):
         """Newest report of a procedure, None without one."""
         path = self.reports / ("%s-latest.json" % playbook)

@@ -1,6 +1,6 @@
 # Copyright: circonus.inside contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The guard of a database host runs without Ansible, on the files that the role copies beside it."""
+"""The guards of database and CA hosts run without Ansible, on the files that their roles copy beside them."""
 
 
 import os
@@ -8,14 +8,16 @@ import shutil
 import subprocess
 import sys
 
+import pytest
 import yaml
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 
-def test_the_copied_files_need_no_other(tmp_path):
-    with open(os.path.join(ROOT, "roles", "web_db", "vars", "main.yml")) as handle:
-        names = yaml.safe_load(handle)["__web_db_guard_library"]
+@pytest.mark.parametrize("role", ["web_db", "ca"])
+def test_the_copied_files_need_no_other(tmp_path, role):
+    with open(os.path.join(ROOT, "roles", role, "vars", "main.yml")) as handle:
+        names = yaml.safe_load(handle)["__%s_guard_library" % role]
     package = tmp_path / "ansible_collections" / "circonus" / "inside" / "plugins" / "module_utils"
     package.mkdir(parents=True)
     directory = package

@@ -115,6 +115,20 @@ class TestCopy:
         with open(os.path.join(result["aside"], "old")) as handle:
             assert handle.read() == "precious"
 
+    def test_what_a_killed_run_left_is_removed(self, home, tmp_path):
+        left = tmp_path / "target" / "CA.new-run-0"
+        left.mkdir(parents=True)
+        self.carry(home, str(tmp_path / "target" / "CA"), str(tmp_path / "state"))
+        assert not left.exists()
+
+    def test_prunes_only_what_has_the_mark(self, home, tmp_path):
+        for name in ("CA.aside-sync-1", "CA.aside-sync-2", "CA.aside-sync-3", "CA.aside-0"):
+            (tmp_path / "target" / name).mkdir(parents=True)
+        target = str(tmp_path / "target" / "CA")
+        assert ca.prune_asides(target, "sync-", 2) == ["CA.aside-sync-1"]
+        assert ca.prune_asides(target, "sync-", 0) == ["CA.aside-sync-2"]
+        assert sorted(os.listdir(str(tmp_path / "target"))) == ["CA.aside-0", "CA.aside-sync-3"]
+
     def test_check_mode_leaves_everything(self, home, tmp_path):
         target, state = tmp_path / "target" / "CA", str(tmp_path / "state")
         assert ca.make_envelope(state, "run-1", check_mode=True) == ("", True)

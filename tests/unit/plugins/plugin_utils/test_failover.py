@@ -305,6 +305,11 @@ class TestDatacenterVerdictPlanned:
         platform.probes["east-app1"]["ca"] = {"present": False}
         assert_refused(platform.decide(), "CA directory on east-app1")
 
+    def test_copies_the_ca_from_the_host_that_ca_failover_moved_it_to(self, platform):
+        section = platform.sites["east"]["raw"]["svclist"]["ca"]
+        section.update(_machlist=["east-app1", "east-app2"], primary="east-app2")
+        assert platform.decide()["ca_old"] == "east-app2"
+
     def test_refuses_a_primary_that_promotion_of_somebody_else_made(self, platform):
         other = Platform("west")
         for host in ("east-app1", "west-app1", "east-app3", "west-app3"):
