@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -24,6 +23,7 @@ from test_pki_audit import CA, ENZO, NOIT, WWW, Forge, named, new_key
 RECORDS = "/var/lib/circonus-inside/pki-renew"
 HOSTS = ("east-app1", "east-app2", "east-app3", "west-app1", "west-app2", "west-app3")
 STRATCON = NOIT + "/stratcon.crt"
+CRL_DIRECTORY = "/opt/noit/web/stratcon/pki"
 UNITS = ("circonus-http", "circonus-network-api", "circonus-stratcon", "circonus-enzo-c", "circonus-ssl-term")
 
 
@@ -94,21 +94,25 @@ def certificates(lab, places):
     return found
 
 
-def run_and_kill(lab, step):
+def journal_has(lab, playbook, step):
+    """Whether the newest journal of a procedure has a step that begins so."""
+    files = sorted((lab.reports / "journal").glob("%s-*.jsonl" % playbook), key=os.path.getmtime)
+    lines = [json.loads(line) for line in files[-1].read_text().splitlines() if line.endswith("}")] if files else []
+    return any(line["type"] == "step" and line["name"].startswith(step) for line in lines)
+
+
+def run_and_kill(lab, step, playbook="ca_reissue", **extra):
     """Start the procedure and kill it at the end of the first step of that name. False when it ended before."""
-    started, directory = time.time(), lab.reports / "journal"
-    process = lab.start("ca_reissue", stdout=open(os.devnull, "w"))
-    deadline = time.monotonic() + 300
-    while process.poll() is None and time.monotonic() < deadline:
-        journals = [path for path in directory.glob("ca_reissue-*.jsonl") if path.stat().st_mtime >= started]
-        lines = [json.loads(line) for path in journals for line in path.read_text().splitlines() if line.endswith("}")]
-        if any(line["type"] == "step" and line["name"].startswith(step) for line in lines):
-            kill(process)
-            return True
-        time.sleep(0.05)
-    if process.poll() is None:
+    before = set((lab.reports / "journal").glob("*"))
+    with open(lab.reports / "killed.log", "w") as stdout:
+        process = lab.start(playbook, stdout=stdout, **extra)
+    wait_until(lambda: process.poll() is not None or (set((lab.reports / "journal").glob("*")) - before
+                                                      and journal_has(lab, playbook, step)),
+               300, "the run comes to %s" % step, interval=0.05)
+    alive = process.poll() is None
+    if alive:
         kill(process)
-    return False
+    return alive
 
 
 def settled(lab):
