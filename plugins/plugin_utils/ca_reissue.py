@@ -307,6 +307,11 @@ def verdict(situation: f.Situation, facts: dict, params: dict, run: dict) -> dic
     lock = situation.lock(run, params.get("circonus_lock_break"))
     if lock["refusal"]:
         return f.refuse(lock["refusal"])
+    dark = [finding for finding in silent if finding["host"] in known]
+    if not chosen and dark:
+        return f.refuse("Nothing has to be issued on hosts that answer, but %s could not be looked at (%s). Bring it "
+                        "back, or choose others by ca_reissue_limit." % (
+                            _first_of([finding["host"] for finding in dark]), dark[0]["found"]), warnings=warnings)
     if not chosen:
         looked = sum(1 for item in audit["certificates"] if item["kind"] == "cert")
         reason = "No certificate has to be issued (%d between hosts looked at)." % looked
@@ -321,6 +326,10 @@ def verdict(situation: f.Situation, facts: dict, params: dict, run: dict) -> dic
         lock_break=lock["break"] or params.get("circonus_lock_break"),
         old_serials=old_serials(audit, chosen),
     )
+
+
+def _first_of(hosts):
+    return hosts[0] if len(hosts) == 1 else "%s and %d more" % (hosts[0], len(hosts) - 1)
 
 
 def evaluate(nodes: dict, answers: dict, params: dict) -> dict:

@@ -290,6 +290,26 @@ def left_by(accepted="", mtime=None):
     return {STRATCON[0]: dict(SILENT, records=[record])}
 
 
+class TestSilence:
+    @staticmethod
+    def silent(host, role=None):
+        return findings.make("host_unreachable", host, role, host.split("-")[0], detail="no route")
+
+    def test_nothing_to_do_is_not_said_of_hosts_that_were_not_looked_at(self, monkeypatch):
+        verdict = decide(monkeypatch, [self.silent("west-app3")])
+        assert verdict["result"] == "refused" and "west-app3 could not be looked at" in verdict["reason"], verdict
+        elsewhere = decide(monkeypatch, [self.silent("west-app3")], params={"ca_reissue_limit": ["east"]})
+        assert elsewhere["result"] == "nothing_to_do"
+
+    def test_a_broker_that_is_silent_keeps_nobody_from_anything(self, monkeypatch):
+        verdict = decide(monkeypatch, [self.silent("broker1", "broker")])
+        assert verdict["result"] == "nothing_to_do"
+
+    def test_others_are_not_kept_waiting(self, monkeypatch):
+        verdict = decide(monkeypatch, [self.silent("west-app3"), finding("pki_expired", *STRATCON)])
+        assert verdict["result"] == "proceed" and any("west-app3" in text for text in verdict["warnings"])
+
+
 class TestResume:
     def test_missing_since_the_last_run(self, monkeypatch):
         verdict = decide(monkeypatch, [finding("pki_missing", *STRATCON)], renewals=left_by(),
