@@ -208,6 +208,12 @@ class TestRefusals:
         verdict = decide(lambda situation, _facts: situation.probes[host].update(values))
         assert verdict["result"] == "refused" and words in verdict["reason"], verdict
 
+    def test_a_file_that_would_not_be_valid(self):
+        raws = pair()
+        raws["west"]["machinfo"]["west-app2"]["ip_address"] = "10.89.101.11"
+        verdict = decide(raws=raws)
+        assert verdict["result"] == "refused" and "would not be valid" in verdict["reason"], verdict
+
     def test_a_primary_that_is_not_the_master(self):
         def change(situation, _facts):
             situation.primaries = ["east-app3"]

@@ -145,6 +145,15 @@ class TestVerdict:
         assert asides(verdict) == {("east-app3", NOIT + "/ca.crt"): [NOIT + "/ca.crt"]}
         assert restarted(verdict) == [("east-app3", ["stratcon"])] and not verdict["restarts"][0]["presents"]
 
+    def test_a_new_key_is_for_what_has_one(self, monkeypatch):
+        verdict = decide(monkeypatch, [finding("pki_ca_differs", "east-app3", NOIT + "/ca.crt")],
+                         params={"ca_reissue_new_key": True})
+        assert asides(verdict) == {("east-app3", NOIT + "/ca.crt"): [NOIT + "/ca.crt"]}
+
+    def test_a_ca_that_ends_soon_is_not_mended_by_another_copy(self, monkeypatch):
+        verdict = decide(monkeypatch, [finding("pki_expiring", "east-app3", NOIT + "/ca.crt")])
+        assert verdict["result"] == "nothing_to_do" and "Left alone" in verdict["warnings"][0]
+
     def test_a_stale_keystore_needs_hooper_only(self, monkeypatch):
         verdict = decide(monkeypatch, [finding("pki_keystore_stale", "east-app1", ERNIE + "/ernie.jks",
                                                "fault_detection")])
@@ -278,6 +287,11 @@ class TestRefusals:
         verdict = decide(monkeypatch, [finding("pki_expired", *STRATCON)], change=change)
         assert verdict["result"] == "refused" and words in verdict["reason"], verdict["reason"]
 
+    def test_a_processor_that_somebody_started_by_hand_is_right(self, monkeypatch):
+        by_hand = {"records": [], "processor": {"active": "active", "enabled": "disabled", "exists": True}}
+        verdict = decide(monkeypatch, [finding("pki_expired", *STRATCON)], renewals={"east-app1": by_hand})
+        assert verdict["result"] == "proceed"
+
     def test_a_processor_that_is_down_but_wanted_is_started(self, monkeypatch):
         down = {"records": [], "processor": {"active": "failed", "enabled": "enabled", "exists": True}}
         verdict = decide(monkeypatch, [finding("pki_expired", *STRATCON)], renewals={"east-app1": down})
@@ -374,6 +388,9 @@ class TestJudge:
         old = [["CN=CA", "2000", *STRATCON], ["CN=CA", "1001", STRATCON[0], None]]
         assert self.judge(old=old, hooper=False, record=record)["proven"]
         assert self.judge(serial="1001", old=old, hooper=False, record=record)["problems"]
+
+    def test_a_keystore_is_new_without_a_new_certificate(self):
+        assert self.judge(serial="1001", aside=[])["proven"]
 
     def test_a_ca_that_issues_for_a_short_time_is_told(self):
         judged = self.judge([finding("pki_expiring", *STRATCON)])
