@@ -429,6 +429,8 @@ def _sentence(target):
         return "Prove %s%s" % (where, why)
     if not target["aside"]:
         return "Have the keystore beside %s built anew%s" % (where, why)
+    if target["reasons"] and all(text.startswith("pki_missing") for text in target["reasons"]):
+        return "Have %s made%s" % (where, why)
     return "Move %s%s aside%s" % (where, " and its key" if len(target["aside"]) > 1 else "", why)
 
 

@@ -136,6 +136,10 @@ class TestVerdict:
         verdict = decide(monkeypatch, [finding(ident, STRATCON[0], path)])
         assert asides(verdict) == {STRATCON: [STRATCON[1], NOIT + "/stratcon.key"]}, verdict
 
+    def test_what_is_missing_is_made(self, monkeypatch):
+        plan = decide(monkeypatch, [finding("pki_missing", *STRATCON)])["plan"]
+        assert "Have %s on %s made (pki_missing: no such file)" % STRATCON[::-1] in plan, plan
+
     def test_new_keys_when_asked(self, monkeypatch):
         verdict = decide(monkeypatch, [finding("pki_expired", *STRATCON)], params={"ca_reissue_new_key": True})
         assert len(asides(verdict)[STRATCON]) == 2
