@@ -31,7 +31,7 @@ class ActionModule(ActionBase):
             run = (task_vars.get("circonus_begin") or {}).get("run") or {}
             outcome = self._execute_module(
                 module_name="circonus.inside.pki_files",
-                module_args=self._arguments(node, sites, run.get("parameters") or {}),
+                module_args=self._arguments(node, sites, run.get("parameters") or {}, run.get("procedure")),
                 task_vars=task_vars,
             )
         except AnsibleConnectionFailure as error:
@@ -42,7 +42,7 @@ class ActionModule(ActionBase):
         return dict(result, **dict(outcome, failed=False, changed=False))
 
     @staticmethod
-    def _arguments(node, sites, parameters):
+    def _arguments(node, sites, parameters, procedure_name=None):
         host, site = node["name"], node.get("site")
         release = parameters.get("circonus_release") or None
         entries = platform.role_entries(node["roles"], release, host)
@@ -50,7 +50,9 @@ class ActionModule(ActionBase):
         if site in sites and "ca" in node["roles"]:
             described = {site: {"raw": load_site(sites[site]["file"]), "active": sites[site]["active"]}}
             stopped = [role for role in platform.kept_stopped(described, site, host, entries) if role == "ca"]
+        # The audit's own parameter, or that of the procedure that audits first.
+        extra = parameters.get("pki_audit_files") or parameters.get("%s_files" % procedure_name) or []
         return {
-            "files": pki_audit.wanted(entries, host, stopped, parameters.get("pki_audit_files") or [], release),
+            "files": pki_audit.wanted(entries, host, stopped, extra, release),
             "deadline": parameters.get("pki_audit_deadline_s") or 30,
         }

@@ -12,7 +12,7 @@ version_added: 0.1.0
 short_description: Collect the PKI files of the roles of a host
 description:
   - Runs M(circonus.inside.pki_files) with every file that the catalogue entries of the roles of the host name, and
-    those of the parameter C(pki_audit_files) of the running procedure.
+    those of the parameter C(pki_audit_files) or C(<procedure>_files) of the running procedure.
   - Never fails. A host that cannot be reached is an answer too, because for M(circonus.inside.pki_audit) it is a
     finding.
   - This is an action plugin; everything but the collection itself runs on the controller.

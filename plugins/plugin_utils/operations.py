@@ -287,7 +287,7 @@ def chain(situation: f.Situation, catalogue: dict, links: list, scope: list, act
                         "again." % (host, _why(situation.probes, host), link["role"])
                     )
                     return result
-                why = _leave_alone(situation, entry, link, host, site != active, result["warnings"])
+                why = leave_alone(situation, entry, link, host, site != active, result["warnings"])
                 if why:
                     result["skipped"].append("%s on %s is left alone: %s." % (link["role"], host, why))
                 else:
@@ -327,7 +327,7 @@ def _trigger_problem(situation, trigger, scope):
     return None
 
 
-def _leave_alone(situation, entry, link, host, passive, warnings):
+def leave_alone(situation, entry, link, host, passive, warnings):
     """Why a service of a host is not restarted, or None."""
     if entry is None:
         return "this collection does not know its units"
