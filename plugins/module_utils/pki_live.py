@@ -26,7 +26,7 @@ import time
 CHANGE_CIPHER, ALERT, HANDSHAKE, DATA = 20, 21, 22, 23
 CERTIFICATE, CERTIFICATE_REQUEST = 11, 13
 WORKERS = 32
-#: What a server that asks for a certificate in TLS 1.3 says after the handshake, when it says anything, takes no longer.
+#: A server that does not like our certificate says so after a handshake in TLS 1.3, and within this time.
 AFTER_S = 0.5
 
 

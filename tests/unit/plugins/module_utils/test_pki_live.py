@@ -142,7 +142,7 @@ def tls(pki, name="server", clients=None, newest=None, vhosts=(), optional=False
                 made.options |= ssl.OP_NO_TLSv1_2 | ssl.OP_NO_TLSv1_1 | ssl.OP_NO_TLSv1
         return made
 
-    first, others = context(name), dict((vhost, context(vhost)) for vhost in vhosts)
+    first, others = context(name), {vhost: context(vhost) for vhost in vhosts}
 
     def choose(connection, sni, _context):
         if sni in others:
