@@ -59,12 +59,17 @@ class ActionModule(ActionBase):
             needed = pki_targets.links(entries, self._known(release), release)
             where = self._servers({to_role for _role, to_role, _port in needed}, sites, task_vars)
             arguments.update(
-                ports=pki_targets.ports(host, entries, files, stopped, release, raw),
-                peers=pki_targets.peers(site, needed, files, where, stopped),
+                ports=pki_targets.ports(host, entries, files, stopped, release, raw, self._address(node)),
+                peers=pki_targets.peers(site, needed, files, where, stopped,
+                                        parameters.get("pki_audit_live_skip") or ()),
                 live_timeout=parameters.get("pki_audit_live_timeout_s") or 3,
                 live_deadline=parameters.get("pki_audit_live_deadline_s") or 15,
             )
         return arguments
+
+    @staticmethod
+    def _address(node):
+        return (node.get("machinfo") or {}).get("ip_address")
 
     @staticmethod
     def _named(roles):
@@ -76,8 +81,7 @@ class ActionModule(ActionBase):
         names = catalogue.names()
         return dict(zip(names, catalogue.for_roles(names, release), strict=True))
 
-    @staticmethod
-    def _servers(roles, sites, task_vars):
+    def _servers(self, roles, sites, task_vars):
         """``{role: [{"host", "site", "address"}]}`` of the hosts on which the roles run."""
         groups, hostvars, found = task_vars["groups"], task_vars["hostvars"], {}
         for role in roles:
@@ -87,6 +91,6 @@ class ActionModule(ActionBase):
                 site = node.get("site")
                 if entry.get("passive") == "stopped" and site in sites and sites[site]["active"] is False:
                     continue
-                address = (node.get("machinfo") or {}).get("ip_address") or hostvars[host].get("ansible_host") or host
+                address = self._address(node) or hostvars[host].get("ansible_host") or host
                 found.setdefault(role, []).append({"host": host, "site": site, "address": str(address)})
         return found

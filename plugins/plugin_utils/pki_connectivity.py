@@ -134,7 +134,7 @@ def arguments(host, wanted, nodes, known, params, release=None) -> dict | None:
         return None
     return {
         "files": files, "deadline": 30, "live_timeout": params.get(PREFIX + "timeout_s") or 5, "live_deadline": 30,
-        "ports": _own_port(host, wanted, files, known, release),
+        "ports": _own_port(host, wanted, files, known, release, nodes[host]["address"]),
         "peers": [_peer(wanted, other, nodes, files) for one, other in wanted["pairs"] if one == host
                   and {"ca", "cert", "key"} <= set(pki_targets.pair(wanted["from"], files))],
     }
@@ -147,10 +147,10 @@ def pki_entry(entry, host):
     return dict(entry, pki=spec)
 
 
-def _own_port(host, wanted, files, known, release):
+def _own_port(host, wanted, files, known, release, address):
     if host not in {other for _one, other in wanted["pairs"]}:
         return []
-    found = pki_targets.ports(host, [pki_entry(known[wanted["to"]], host)], files, (), release)
+    found = pki_targets.ports(host, [pki_entry(known[wanted["to"]], host)], files, (), release, None, address)
     return [dict(item, optional=False) for item in found if item["port"] == wanted["port"]]
 
 

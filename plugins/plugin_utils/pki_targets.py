@@ -70,11 +70,11 @@ def certificate_type(role, raw) -> str:
     return section.get("certificate_type") or "internal"
 
 
-def ports(host, entries, items, stopped=(), release=None, raw=None) -> list:
+def ports(host, entries, items, stopped=(), release=None, raw=None, address=None) -> list:
     """Items for the option ``ports`` of pki_files: the TLS ports of the roles that run on a host.
 
     entries: effective catalogue entries. items: what is collected there (:func:`pki_audit.wanted`). stopped: roles kept
-    stopped. raw: site.json of the host's site, {} for a broker without one. Each has ``role``, ``port``, ``file`` (the
+    stopped. raw: site.json of the host's site, {} for a broker without one. address: of the host. Each has ``role``, ``port``, ``file`` (the
     certificate on disk, None when nobody knows it), ``users`` (towards users), ``names``, ``optional``, ``verifies``.
     """
     found = []
@@ -84,7 +84,8 @@ def ports(host, entries, items, stopped=(), release=None, raw=None) -> list:
             continue
         for port in tls_ports(entry, release):
             mine = pair(role, items)
-            item = dict(port, role=role, address="127.0.0.1", sni=host, names=[], file=mine.get("cert"))
+            item = dict(port, role=role, address="127.0.0.1", else_address=address, sni=host, names=[],
+                        file=mine.get("cert"))
             if port["users"]:
                 names = user_names(role, raw) if raw else []
                 item.update(file=user_certificate(role, items) or item["file"], names=names, sni=(names or [host])[0])
@@ -114,11 +115,12 @@ def links(entries, known, release=None) -> list:
     return found
 
 
-def peers(site, needed, items, where, stopped=()) -> list:
+def peers(site, needed, items, where, stopped=(), skip=()) -> list:
     """Items for the option ``peers`` of pki_files: the connections that the roles of a host must be able to make.
 
     site: of the host, None for a broker without one. needed: :func:`links` of its roles. items: what is collected on
     it. where: ``{role: [{"host", "site", "address"}]}`` of the servers that run. stopped: roles kept stopped here.
+    skip: servers that nobody is meant to reach.
     Each has ``role``, ``to``, ``to_role``, ``to_site``, ``port``, ``optional`` and the paths.
     """
     found = []
@@ -127,6 +129,8 @@ def peers(site, needed, items, where, stopped=()) -> list:
         if role in stopped or not {"ca", "cert", "key"} <= set(mine):
             continue
         for server in where.get(to_role) or []:
+            if server["host"] in skip:
+                continue
             if server["site"] != site and to_role not in EVERYWHERE and role not in EVERYWHERE:
                 continue
             found.append(dict(

@@ -251,6 +251,9 @@ class TestPort:
             found = port(number)
         assert (found["outcome"], found["detail"]) == ("unreachable", "connection refused")
 
+    def test_a_port_that_listens_on_the_other_address_only(self, pki, serve):
+        assert port(serve(tls(pki)), address="127.9.9.9", else_address="127.0.0.1")["outcome"] == "ok"
+
     @pytest.mark.parametrize("cert, key, why", [
         ("client.crt", "none.key", "is not there"), ("client.crt", "stranger.key", "key values mismatch"),
         ("client.crt", "locked.key", "cannot be used"), ("ca.key", "client.key", "cannot be used"),

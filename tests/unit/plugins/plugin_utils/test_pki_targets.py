@@ -74,10 +74,10 @@ class TestPeers:
                           {"host": "s2", "site": "west", "address": "192.0.2.2"}],
              "broker": [{"host": "b1", "site": "west", "address": "192.0.2.3"}]}
 
-    def peers(self, role="api", site="east", stopped=()):
+    def peers(self, role="api", site="east", stopped=(), skip=()):
         entries = catalogue.for_roles([role], None, "app1")
         needed = pki_targets.links(entries, known())
-        return pki_targets.peers(site, needed, pki_audit.wanted(entries, "app1"), self.WHERE, stopped)
+        return pki_targets.peers(site, needed, pki_audit.wanted(entries, "app1"), self.WHERE, stopped, skip)
 
     def test_servers_of_the_own_site_and_every_broker(self):
         found = self.peers()
@@ -89,6 +89,9 @@ class TestPeers:
     def test_stratcon_brings_its_crl(self):
         assert {item["to"]: item["crl"] for item in self.peers("stratcon")} == {
             "b1": "/opt/noit/web/stratcon/pki/ca.crl"}
+
+    def test_a_broker_that_calls_instead_of_being_called(self):
+        assert [item["to"] for item in self.peers(skip=["b1"])] == ["s1"]
 
     def test_a_role_that_is_kept_stopped_needs_nothing(self):
         assert self.peers(stopped=["api"]) == []
