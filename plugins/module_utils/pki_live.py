@@ -320,9 +320,10 @@ def connect(address, port, timeout, **options):
 def look_port(item, timeout):
     """A port of this host: what it presents, with and without SNI, with and without a certificate of ours.
 
-    item: ``address``, ``else_address`` (where nobody listens on the first), ``port``, ``sni``, ``cert``, ``key``. Returns ``{"outcome", "detail", "alert", "protocol",
-    "cipher", "chain": [base64], "asks", "pair": problem of our own pair, "default_chain": [base64] (without SNI, only
-    when it is another one), "anonymous": "ok" or the outcome without a certificate, "anonymous_detail"}``.
+    item: ``address``, ``else_address`` (where nobody listens on the first), ``port``, ``sni``, ``cert``, ``key``.
+    Returns ``{"outcome", "detail", "alert", "protocol", "cipher", "chain": [base64], "asks", "pair": problem of our own
+    pair, "default_chain": [base64] (without SNI, only when it is another one), "anonymous": the outcome without a
+    certificate, "anonymous_detail"}``.
     """
     address, port, sni = item.get("address") or "127.0.0.1", item["port"], item.get("sni")
     pair = (item["cert"], item["key"]) if item.get("cert") and item.get("key") else None

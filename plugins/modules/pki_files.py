@@ -36,7 +36,8 @@ options:
   ports:
     description:
       - TLS ports of this host to connect to while the files are read, each with C(port), and as needed C(address)
-        (V(127.0.0.1)), C(else_address) (tried when nobody listens there), C(sni), C(cert) and C(key) (paths of the pair to show). What else an item has comes back.
+        (V(127.0.0.1)), C(else_address) (tried when nobody listens there), C(sni), C(cert) and C(key) (paths of the pair
+        to show). What else an item has comes back.
       - A service may log that a client without a certificate was there.
     type: list
     elements: dict

@@ -74,8 +74,9 @@ def ports(host, entries, items, stopped=(), release=None, raw=None, address=None
     """Items for the option ``ports`` of pki_files: the TLS ports of the roles that run on a host.
 
     entries: effective catalogue entries. items: what is collected there (:func:`pki_audit.wanted`). stopped: roles kept
-    stopped. raw: site.json of the host's site, {} for a broker without one. address: of the host. Each has ``role``, ``port``, ``file`` (the
-    certificate on disk, None when nobody knows it), ``users`` (towards users), ``names``, ``optional``, ``verifies``.
+    stopped. raw: site.json of the host's site, {} for a broker without one. address: of the host. Each has ``role``,
+    ``port``, ``file`` (the certificate on disk, None when nobody knows it), ``users`` (towards users), ``names``,
+    ``optional``, ``verifies``.
     """
     found = []
     for entry in entries:
