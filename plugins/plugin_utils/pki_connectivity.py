@@ -344,7 +344,7 @@ def evaluate(wanted, nodes, answers, params) -> dict:
     what = "%s and %s" % (wanted["from"], wanted["to"])
     if first is None:
         reason = "All seven steps pass between %s: port %s, %s." % (what, wanted["port"], ", ".join(
-            "%s to %s" % pair for pair in wanted["pairs"][:5]))
+            "%s to %s" % (one, other) for one, other in wanted["pairs"][:5]))
     else:
         check = next(one for one in first["checks"] or [{"state": OPEN, "text": "nothing to look at"}]
                      if one["state"] == first["state"])

@@ -121,7 +121,7 @@ class Judge:
             self.unknown.append("Port %s of %s on %s: %s." % (item["port"], role, host, item["detail"]))
         else:
             if outcome != "ok":
-                self.refused_port(host, item, seen)
+                self.refused_port(host, item, seen, view)
             self.pair(host, item)
             if chain:
                 self.shown(host, item, chain, at, seen)
@@ -138,10 +138,14 @@ class Judge:
                 self.unknown.append("Whether port %s of %s on %s accepts its own certificate: %s." % (
                     item["port"], item["role"], host, item["pair"]))
 
-    def refused_port(self, host, item, seen):
+    def refused_port(self, host, item, seen, view):
         """A port of this host that ends the handshake; without a pair of ours that may be right."""
         alert = item.get("alert")
-        if item["outcome"] == "refused" and (item.get("pair") or not item.get("cert")):
+        if item["outcome"] == "refused" and not item.get("cert"):
+            # It wants a certificate, and nobody knows where the role has one.
+            view.update(outcome="ok", client_certificate="required")
+            return
+        if item["outcome"] == "refused" and item.get("pair"):
             return
         if alert in ABOUT_US:
             causes = self.about(host, [item.get("cert"), item.get("key"), item.get("ca")], CAUSES)

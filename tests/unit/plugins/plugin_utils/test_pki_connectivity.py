@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 
 import pki_corpus
 import pytest
@@ -100,7 +101,7 @@ class Lab:
     """api on app2 talks to stratcon on app3; everything is well until a test breaks it."""
 
     def __init__(self):
-        self.wanted = plan()
+        self.wanted = json.loads(json.dumps(plan()))  # as it comes back from Ansible
         self.answers = {host: steps.arguments(host, self.wanted, NODES, known(), {}) for host in TAKING}
         leaves = {}
         for number, (host, answer) in enumerate(self.answers.items()):

@@ -215,6 +215,14 @@ class TestPorts:
         seen.port.update(pair="/str1/my.key cannot be used (bad decrypt)", outcome="refused", detail="")
         assert seen.evaluate() == [] and "bad decrypt" in seen.verdict["unknown"][0]
 
+    def test_a_port_that_wants_a_certificate_of_a_role_without_known_files(self, seen):
+        item = dict(seen.port, role="caql_broker", file=None, cert=None, key=None, outcome="refused", alert=None,
+                    detail="handshake failure", verifies=False)
+        seen.answers["api1"]["live"]["ports"].append(item)
+        assert seen.evaluate() == []
+        row = seen.verdict["tls_ports"][-1]
+        assert (row["role"], row["outcome"], row["client_certificate"]) == ("caql_broker", "ok", "required")
+
     def test_a_port_that_was_not_tried_is_unknown(self, seen):
         seen.port.update(outcome="skipped", chain=[])
         seen.peers["hub1"].update(outcome="skipped")
