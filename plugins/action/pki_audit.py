@@ -41,12 +41,10 @@ class ActionModule(ActionBase):
             journal.append("stop", reason=str(error), result="failed")
             return dict(result, failed=True, msg=str(error))
         fail_on = run["parameters"].get("pki_audit_fail_on") or "warning"
-        for key in ("findings", "unknown", "checked", "certificates"):
+        for key in ("findings", "unknown", "checked", "certificates", "tls_ports", "tls_connections"):
             journal.append("fact", key=key, value=verdict[key])
         journal.append("fact", key="fail_on", value=fail_on)
-        failed, reason = f.conclusion(
-            verdict["findings"], fail_on, "%d certificates on %d of %d hosts are as they must be" % (
-                len(verdict["certificates"]), verdict["checked"]["hosts"], verdict["checked"]["of"]))
+        failed, reason = f.conclusion(verdict["findings"], fail_on, pki_audit.summary(verdict))
         if failed:
             journal.append("stop", reason=reason, result="failed")
         else:

@@ -14,6 +14,7 @@ description:
   - Looks at every named file once and returns certificates, requests and CRLs as they are.
   - Of a private key it returns only type, size, encryption, mode, owner and the SHA-256 of its public half. Its bytes
     are read by the C(openssl) of the host and never leave it, whatever the file is called or labelled.
+  - With O(ports) and O(peers) it also looks at what TLS ports present and whether this host can talk to others.
   - Missing and unreadable files, directories, FIFOs and files of more than 1 MiB are results, not failures. Use the
     filter P(circonus.inside.pki_report#filter) to judge what was found.
 author:
@@ -32,6 +33,30 @@ options:
     description: Seconds for all files together. What was not reached is returned as V(unreadable).
     type: int
     default: 30
+  ports:
+    description:
+      - TLS ports of this host to connect to while the files are read, each with C(port), and as needed C(address)
+        (V(127.0.0.1)), C(else_address) (tried when nobody listens there), C(sni), C(cert) and C(key) (paths of the pair
+        to show). What else an item has comes back.
+      - A service may log that a client without a certificate was there.
+    type: list
+    elements: dict
+    default: []
+  peers:
+    description:
+      - Ports of other hosts that this host must reach, each with C(address), C(port), C(ca), C(cert), C(key) (paths),
+        and as needed C(sni) and C(crl). The peer is checked against C(ca) by the TLS library of this host.
+    type: list
+    elements: dict
+    default: []
+  live_timeout:
+    description: Seconds for one connection.
+    type: float
+    default: 3
+  live_deadline:
+    description: Seconds for all connections together. It holds when a port hangs.
+    type: float
+    default: 15
 requirements:
   - openssl on the host, for private keys
 attributes:
@@ -126,6 +151,15 @@ files:
           error: ""
       unknown: 0
       error: ""
+live:
+  description: >-
+    What was seen on the C(ports) and C(peers), one item for each in their order, with its keys and C(outcome)
+    (V(ok), V(unreachable), V(hung), V(plain), V(closed), V(refused), V(untrusted), V(failed), V(local), V(skipped)),
+    C(detail), C(alert), C(protocol), C(cipher). Of a port also C(chain) and C(default_chain) (base64), C(asks),
+    C(anonymous) (the outcome without a certificate) and C(pair); of a peer C(sha256) of its certificate, and C(chain)
+    when it is not trusted.
+  returned: when ports or peers were given
+  type: dict
 now:
   description: Time of this host, seconds since the epoch.
   returned: always
@@ -135,7 +169,7 @@ now:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.circonus.inside.plugins.module_utils import pki_files
+from ansible_collections.circonus.inside.plugins.module_utils import pki_files, pki_live
 
 
 def main():
@@ -143,6 +177,10 @@ def main():
         argument_spec=dict(
             files=dict(type="list", elements="dict", required=True),
             deadline=dict(type="int", default=30),
+            ports=dict(type="list", elements="dict", default=[]),
+            peers=dict(type="list", elements="dict", default=[]),
+            live_timeout=dict(type="float", default=3),
+            live_deadline=dict(type="float", default=15),
         ),
         supports_check_mode=True,
     )
@@ -152,8 +190,17 @@ def main():
             module.fail_json(
                 msg="Expected an absolute path and a kind for every file, found {0!r}. Correct files.".format(item)
             )
+    looks = _looks(module.params)
     files = pki_files.collect(wanted, module.params["deadline"])
-    module.exit_json(changed=False, files=files, now=time.time())
+    more = {"live": looks.finish()} if looks else {}
+    module.exit_json(changed=False, files=files, now=time.time(), **more)
+
+
+def _looks(params):
+    """The connections, begun; they wait for the network while the files are read."""
+    if not params["ports"] and not params["peers"]:
+        return None
+    return pki_live.Looks(params["ports"], params["peers"], params["live_timeout"], params["live_deadline"])
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ version_added: 0.1.0
 short_description: Collect the PKI files of the roles of a host
 description:
   - Runs M(circonus.inside.pki_files) with every file that the catalogue entries of the roles of the host name, and
-    those of the parameter C(pki_audit_files) or C(<procedure>_files) of the running procedure.
+    those of the parameter C(pki_audit_files) or C(<procedure>_files) of the running procedure; where C(pki_audit_live)
+    is true, also with its TLS ports and the connections to other hosts that its roles need.
   - Never fails. A host that cannot be reached is an answer too, because for M(circonus.inside.pki_audit) it is a
     finding.
   - This is an action plugin; everything but the collection itself runs on the controller.
@@ -44,6 +45,10 @@ files:
   returned: the collection ran on the host
   type: list
   elements: dict
+live:
+  description: What was seen on TLS ports, see M(circonus.inside.pki_files).
+  returned: the collection ran on the host, and pki_audit_live is true
+  type: dict
 now:
   description: Time of the host, seconds since the epoch.
   returned: the collection ran on the host

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
+import contextvars
 import datetime
 import hashlib
 import re
@@ -80,11 +82,30 @@ def _readable(value):
     return value if parts else None
 
 
-def _guard(call):
-    """(value, None) or (None, why) of a call into the library, whatever it raises; a panic of it is no Exception."""
+_quiet = contextvars.ContextVar("quiet", default=False)
+
+
+@contextlib.contextmanager
+def quiet():
+    """The library warns about old certificates; within this it does not. Once around much work costs less."""
+    if _quiet.get():
+        yield
+        return
+    token = _quiet.set(True)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            yield
+    finally:
+        _quiet.reset(token)
+
+
+def _guard(call):
+    """(value, None) or (None, why) of a call into the library, whatever it raises; a panic of it is no Exception."""
+    try:
+        if _quiet.get():
+            return call(), None
+        with quiet():
             return call(), None
     except (KeyboardInterrupt, SystemExit, GeneratorExit):
         raise

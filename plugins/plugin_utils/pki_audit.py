@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ansible_collections.circonus.inside.plugins.module_utils.errors import BadInput
 from ansible_collections.circonus.inside.plugins.plugin_utils import findings as f
-from ansible_collections.circonus.inside.plugins.plugin_utils import pki, pki_report
+from ansible_collections.circonus.inside.plugins.plugin_utils import pki, pki_live, pki_report
 
 PREFIX = "pki_audit_"
 KINDS = ("ca", "cert", "key", "crl", "keystore")
@@ -91,9 +91,23 @@ def evaluate(nodes, answers, parameters) -> dict:
         for item in answer["files"]:
             keys += [dict(key, host=host, path=item["path"], role=item.get("role")) for key in item.get("keys") or []]
     found += pki_report.across(reports, keys)
+    live = pki_live.evaluate(nodes, answers, found, ca, limits)
     return {
-        "findings": f.worst_first(found),
-        "unknown": unknown,
+        "findings": live["findings"],
+        "unknown": unknown + live["unknown"],
+        "tls_ports": live["ports"],
+        "tls_connections": live["connections"],
         "checked": {"hosts": looked, "of": len(nodes), "roles": roles},
         "certificates": [one for verdict in reports for one in verdict["certificates"]],
     }
+
+
+def summary(verdict) -> str:
+    """What is as it must be, as the beginning of a sentence."""
+    text = "%d certificates on %d of %d hosts" % (
+        len(verdict["certificates"]), verdict["checked"]["hosts"], verdict["checked"]["of"])
+    ports, connections = ([row for row in verdict[key] if row["outcome"] == "ok"]
+                          for key in ("tls_ports", "tls_connections"))
+    if ports or connections:
+        text += ", %d TLS ports and %d connections" % (len(ports), len(connections))
+    return text + " are as they must be"

@@ -357,13 +357,13 @@ def report(files, host=None, now=None, ca=None, site=None, **limits) -> dict:
 
     Returns ``{"host", "ok", "worst", "findings" (worst first, each with "path"), "certificates" (facts)}``.
     """
-    known = pki.load(ca).certificates if ca else []
-    judge = Judge(host, pki.moment(now), known, site, limits)
-    roles = {}
-    for item in files:
-        roles.setdefault(item.get("role"), []).append(item)
-    for items in roles.values():
-        judge.role(items)
+    with pki.quiet():
+        judge = Judge(host, pki.moment(now), pki.load(ca).certificates if ca else [], site, limits)
+        roles = {}
+        for item in files:
+            roles.setdefault(item.get("role"), []).append(item)
+        for items in roles.values():
+            judge.role(items)
     found = f.worst_first(judge.found)
     return {"host": host, "ok": not found, "worst": f.worst(found), "findings": found,
             "certificates": judge.certificates}

@@ -316,16 +316,20 @@ def _findings_text(document, width):
         active = " Active: %s." % plain(sites["active"]) if sites.get("active") else ""
         unknown = len(document.get("unknown") or [])
         more = " Not known: %s, see the report." % _count(unknown, "thing") if unknown else ""
-        return "%s: %s %s%s" % (_label(document), plain(document.get("reason")), active.strip(), more)
+        lines.append("%s: %s %s%s" % (_label(document), plain(document.get("reason")), active.strip(), more))
+        return "\n".join(lines + report_findings.sequence_lines(document))
     title = "%s: %s, run %s" % (_label(document), document.get("procedure") or "unknown", document.get("run_id"))
     _paragraph(lines, title, width, "", 2)
     (_title, _number, words), (_hosts, checked, _roles) = report_findings.figures(document)
     _paragraph(lines, "%s; %s hosts checked; failing from %s on; %s" % (
         words, checked, document["fail_on"], _figure_line(document)), width, "  ", 2)
+    _paragraph(lines, report_findings.tls_counts(document), width, "  ", 2)
     word, picture = _now(document)
     if picture:
         _paragraph(lines, "%s: %s" % (word, picture_of.describe(picture)), width, "  ", 3)
-    return "\n".join(lines + report_findings.lines(document))
+    # The steps say what the findings say.
+    lines += report_findings.sequence_lines(document) or report_findings.lines(document)
+    return "\n".join(lines)
 
 
 def _figure_line(document):
@@ -386,9 +390,11 @@ def render_html(document: dict) -> str:
     sections = [
         _html_head(document, result),
         _html_notices(document),
+        report_findings.html_sequence(document) if judged else "",
         report_findings.html(document) if judged else "",
         *middle,
         report_findings.html_connections(document) if judged else "",
+        report_findings.html_tls(document) if judged else "",
         _html_steps(document),
         _html_values("Measured and recorded", {k: v for k, v in document.items() if k not in placed}),
         _html_values("Parameters", document.get("parameters") or {}),

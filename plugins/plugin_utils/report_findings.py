@@ -10,7 +10,15 @@ from ansible_collections.circonus.inside.plugins.plugin_utils.report_picture imp
 #: Lines of text that findings may take; the others are in the report.
 MOST = 40
 #: Keys of a document that are shown here.
-PLACED = frozenset(("findings", "unknown", "connections", "checked", "fail_on"))
+PLACED = frozenset(("findings", "unknown", "connections", "checked", "fail_on", "tls_ports", "tls_connections")
+                   + ("sequence", "first_broken_step"))
+#: Outcomes of a TLS port or connection, in words.
+_STEPS = {"pass": "ok         ", "fail": "BROKEN     ", "not_reached": "not reached"}
+TLS = {
+    "ok": "works", "absent": "not there, as is right in some releases", "unreachable": "no connection",
+    "hung": "no answer", "plain": "no TLS", "closed": "hung up", "refused": "refused", "untrusted": "not trusted",
+    "failed": "no common handshake", "local": "its own files cannot be used", "skipped": "not tried in time",
+}
 _TITLES = {"critical": "CRITICAL", "error": "ERROR", "warning": "WARNING", "info": "FOR INFORMATION"}
 
 
@@ -100,6 +108,84 @@ def html_connections(document) -> str:
         '<table class="connections"><thead><tr><th>From</th><th>To</th><th>Site</th><th>Port</th><th>Servers</th></tr>'
         "</thead><tbody>%s</tbody></table></details></section>"
     ) % (" open" if silent else "", len(rows), silent, body)
+
+
+def sequence_lines(document) -> list:
+    """One line for each step of a sequence, with what broke it and what mends it."""
+    out = []
+    for step in document.get("sequence") or []:
+        shown = [one for one in step["checks"] if one["state"] == step["state"]]
+        if step["state"] == "pass":
+            shown = shown[:1] if len(shown) < 2 else [{"text": "%d looked at" % len(shown)}]
+        out.append("  %d. %s %s" % (step["number"], _STEPS[step["state"]], plain(step["title"])))
+        out += ["       %s" % plain(one["text"]) for one in shown[:3]]
+        if len(shown) > 3:
+            out.append("       ... and %d more in the report." % (len(shown) - 3))
+        if step["state"] == "fail" and step["remedy"]:
+            out.append("       -> %s" % plain(step["remedy"]))
+    return out
+
+
+def html_sequence(document) -> str:
+    """The steps of a sequence as a table."""
+    rows = ""
+    for step in document.get("sequence") or []:
+        css = {"pass": "info", "fail": "error"}.get(step["state"], "warning")
+        checks = "".join('<span class="each">%s: %s</span>' % (
+            escape(_STEPS[one["state"]].strip()), escape(one["text"])) for one in step["checks"])
+        remedy = '<code class="remedy">%s</code>' % escape(step["remedy"]) if step["state"] == "fail" else ""
+        rows += '<tr class="%s"><td class="severity"><span class="state">%s</span></td><td>%d. %s%s%s</td></tr>' % (
+            css, escape(_STEPS[step["state"]].strip()), step["number"], escape(step["title"]), remedy, checks)
+    if not rows:
+        return ""
+    return ('<section><h2>Steps</h2><table class="findings"><thead><tr><th>Result</th><th>Step, and what was seen</th>'
+            "</tr></thead><tbody>%s</tbody></table></section>" % rows)
+
+
+def tls_counts(document) -> str:
+    """``12 TLS ports looked at, 1 with a problem; 30 connections between hosts, all work``; empty without any."""
+    parts = []
+    for key, noun, well in (("tls_ports", "TLS ports looked at", "all answer"),
+                            ("tls_connections", "connections between hosts", "all work")):
+        rows = document.get(key) or []
+        bad = sum(row["outcome"] not in ("ok", "absent") for row in rows)
+        if rows:
+            parts.append("%d %s, %s" % (len(rows), noun, "%d do not" % bad if bad else well))
+    return "; ".join(parts)
+
+
+def html_tls(document) -> str:
+    """What TLS ports present and who can talk to whom, what does not work first; open when anything does not."""
+    out = ""
+    for key, title, heads in (
+        ("tls_ports", "TLS ports", ("Port", "Result", "Protocol", "Client certificate", "Certificate", "Until")),
+        ("tls_connections", "Connections between hosts", ("From", "To", "Site", "Result", "Protocol")),
+    ):
+        rows = sorted(document.get(key) or [], key=lambda row: row["outcome"] in ("ok", "absent"))
+        if not rows:
+            continue
+        bad = sum(row["outcome"] not in ("ok", "absent") for row in rows)
+        body = "".join(
+            '<tr class="%s">%s</tr>' % ("listens" if row["outcome"] in ("ok", "absent") else "silent",
+                                        "".join("<td>%s</td>" % escape(cell) for cell in _tls_cells(key, row)))
+            for row in rows)
+        out += (
+            "<section><h2>%s</h2><details%s><summary>%d looked at, %d with a problem</summary>"
+            '<table class="connections"><thead><tr>%s</tr></thead><tbody>%s</tbody></table></details></section>'
+        ) % (title, " open" if bad else "", len(rows), bad, "".join("<th>%s</th>" % head for head in heads), body)
+    return out
+
+
+def _tls_cells(key, row):
+    result = TLS.get(row["outcome"], row["outcome"])
+    if row["outcome"] not in ("ok", "absent") and row.get("detail"):
+        result += ": %s" % row["detail"]
+    protocol = row.get("protocol") or ""
+    if key == "tls_connections":
+        return ("%s on %s" % (row["from_role"], row["from"]), "%s on %s:%s" % (row["to_role"], row["to"], row["port"]),
+                row.get("site") or "", result, protocol)
+    return ("%s on %s:%s" % (row["role"], row["host"], row["port"]), result, protocol, row["client_certificate"],
+            row.get("subject") or "", (row.get("not_after") or "")[:10])
 
 
 def problems(document) -> list:

@@ -5,88 +5,21 @@ by the remedy that the report names."""
 
 from __future__ import annotations
 
-import datetime
-import json
 import subprocess
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from pki_forge import CRL, DAY, ENZO, NAPP, NOIT, TLS, WWW, Forge, follow, heal, named, new_key, pem
 from running_lab import Lab, wait_until
-
-WWW, ENZO, NOIT = "/www/etc/ssl", "/opt/circonus/etc/enzo", "/opt/noit/prod/etc"
-NAPP, CRL = "/opt/napp/etc/ssl", "/opt/noit/web/stratcon/pki/ca.crl"
-CA = "/opt/circonus/CA"
-#: Services that read a certificate when they start.
-TLS = ("circonus-http", "circonus-ssl-term", "circonus-network-api", "circonus-stratcon", "circonus-enzo", "noitd")
-DAY = datetime.timedelta(1)
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
     """The lab of this scenario, as playbooks and clients see it."""
     return Lab(tmp_path_factory.mktemp("reports"))
-
-
-class Forge:
-    """Makes certificates with the lab's own CA key, or with another one of the same or another name."""
-
-    def __init__(self, lab):
-        self.lab = lab
-        self.root = x509.load_pem_x509_certificate(self.read("east-app1", CA + "/public-info/ca.crt"))
-        keys = self.lab.on("east-app1", "sh", "-c", "ls %s/private/*" % CA).stdout.split()
-        phrase = json.loads((lab.inventory / "site.east.json").read_text())["svclist"]["ca"]["key_pass"]
-        self.key = serialization.load_pem_private_key(self.read("east-app1", keys[0]), phrase.encode())
-        self.now = datetime.datetime.now(datetime.timezone.utc)
-
-    def read(self, host, path):
-        return self.lab.on(host, "cat", path).stdout.encode()
-
-    def write(self, host, path, data):
-        """Put text into a file that is there, so that mode and owner stay."""
-        self.lab.on(host, "sh", "-c", "cat > " + path, input=data.decode())
-
-    def reissue(self, host, path, key=None, serial=None, name=None, span=(-9, 90), issuer=None, extended=None):
-        """Replace a certificate by one for the same key, with one thing different."""
-        old = x509.load_pem_x509_certificate(self.read(host, path))
-        signer, subject = issuer or (self.key, self.root.subject)
-        builder = x509.CertificateBuilder().subject_name(named(name) if name else old.subject).issuer_name(subject)
-        builder = builder.public_key((key or old).public_key()).serial_number(serial or x509.random_serial_number())
-        builder = builder.not_valid_before(self.now + span[0] * DAY).not_valid_after(self.now + span[1] * DAY)
-        known = old.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        names = [x509.DNSName(name)] if name else known
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), False)
-        if extended:
-            builder = builder.add_extension(x509.ExtendedKeyUsage([extended]), False)
-        self.write(host, path, pem(builder.sign(signer, hashes.SHA256())))
-        return old.serial_number
-
-    def revoke(self, host, serials, span=(-1, 29)):
-        builder = x509.CertificateRevocationListBuilder().issuer_name(self.root.subject)
-        builder = builder.last_update(self.now + span[0] * DAY).next_update(self.now + span[1] * DAY)
-        for serial in serials:
-            item = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(self.now - DAY)
-            builder = builder.add_revoked_certificate(item.build())
-        self.write(host, CRL, pem(builder.sign(self.key, hashes.SHA256())))
-
-    def serial(self, host, path):
-        return x509.load_pem_x509_certificate(self.read(host, path)).serial_number
-
-
-def named(text):
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-
-def pem(value):
-    return value.public_bytes(serialization.Encoding.PEM)
-
-
-def new_key(bits=2048, passphrase=None):
-    key = rsa.generate_private_key(65537, bits)
-    guard = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
-    return key, key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, guard)
 
 
 def seed(forge):
@@ -144,6 +77,14 @@ class TestAudit:
     def test_finds_nothing_on_a_healthy_platform(self, running):
         found, run = audit(running)
         assert found == {} and run.rc == 0 and run.report["checked"]["hosts"] == 13, run
+        ports = {(row["role"], row["outcome"]) for row in run.report["tls_ports"]}
+        assert {("stratcon", "ok"), ("broker", "ok"), ("api", "ok"), ("web_frontend", "ok"), ("web_stream", "ok"),
+                ("caql_broker", "ok")} <= ports and {state for _role, state in ports} <= {"ok", "absent"}, ports
+        wanted = [row for row in run.report["tls_ports"] if row["port"] == 43191 and row["outcome"] == "ok"]
+        assert {row["client_certificate"] for row in wanted} == {"required"} and all(row["not_after"] for row in wanted)
+        links = {(row["from_role"], row["to_role"]) for row in run.report["tls_connections"] if row["outcome"] == "ok"}
+        assert links == {(role, to) for role in ("api", "hub", "web_frontend", "web_stream")
+                         for to in ("stratcon", "broker")} | {("stratcon", "broker")}
         assert len(run.report["certificates"]) > 20
 
     def test_finds_every_fault_and_its_remedy_heals_it(self, running):
@@ -162,12 +103,12 @@ class TestAudit:
         assert {"east-app1", "east-app2", "east-app3", "west-app1", "west-app2", "west-app3"} == hosts
         again = running.play("hooper_run", "--limit", ",".join(sorted(hosts)))
         assert again.rc == 0, again
-        wait_until(lambda: audit(running)[0] == {}, 120, "everything is healed", interval=1)
-        # Every file is read by its service again, not only by root.
+        # A service presents what it read when it started.
         for host in (*sorted(hosts), "broker1"):
             units = running.on(host, "systemctl", "list-units", "--plain", "--no-legend", "circonus-*", "noitd*")
             running.on(host, "systemctl", "restart", *[
                 line.split()[0] for line in units.stdout.splitlines() if line.split()[0].startswith(TLS)])
+        wait_until(lambda: audit(running)[0] == {}, 120, "everything is healed", interval=1)
 
     def test_no_byte_of_a_private_key_is_shown(self, running):
         """A key made for this, in a place that the audit reads, beside a certificate and as one."""
@@ -193,15 +134,53 @@ class TestAudit:
                 running.on("west-app2", "sh", "-c", "cat > %s%s" % (path, end), input=old)
 
 
-def heal(lab, host, path, remedy):
-    """Do on the host what a remedy says before Hooper's turn; whether it asks for Hooper."""
-    if remedy.startswith(("chmod", "chown")):
-        lab.on(host, "sh", "-c", "test ! -e %s || %s" % (path, remedy.split(" on ")[0]))
-    elif "refresh command" in remedy and path.endswith(".crl"):
-        lab.on(host, "sh", "-c", "$(crontab -l | sed -n '/refresh/s/^[0-9*]* [0-9*]* [0-9*]* [0-9*]* [0-9*]* //p')")
-    elif "aside" in remedy:
-        stem = path.rpartition(".")[0]
-        both = [stem + ".crt", stem + ".key"] if "and its" in remedy else [path]
-        for one in both:
-            lab.on(host, "sh", "-c", f"test ! -e {one} || mv {one} {one}.aside")
-    return "hooper_run.yml" in remedy
+class TestLive:
+    def test_a_service_that_was_not_restarted_after_a_renewal(self, running):
+        path = NOIT + "/stratcon.crt"
+        Forge(running).reissue("east-app3", path)
+        found, run = audit(running)
+        assert set(found) == {("tls_stale", "east-app3", path)} and run.rc != 0, run
+        follow(running, found[("tls_stale", "east-app3", path)]["remedy"])
+        wait_until(lambda: audit(running)[0] == {}, 60, "stratcon presents its new certificate", interval=1)
+
+    def test_a_port_that_hangs_is_one_finding_and_holds_up_nothing(self, running):
+        unit = ["circonus-stratcon"]
+        try:
+            running.on("east-app3", "systemctl", "kill", "--signal=STOP", *unit)
+            found, run = audit(running)
+            assert set(found) == {("tls_hung", "east-app3", None)}, run
+            only = found[("tls_hung", "east-app3", None)]
+            assert {text.split(" cannot")[0] for text in only["evidence"]} == {
+                "api on east-app2", "hub on east-app3", "web_frontend on east-app1", "web_stream on east-app3"}
+            assert run.report["seconds"] < 60
+        finally:
+            running.on("east-app3", "systemctl", "kill", "--signal=CONT", *unit)
+            running.on("east-app3", "systemctl", "restart", *unit)
+        wait_until(lambda: audit(running)[0] == {}, 60, "stratcon answers again", interval=1)
+
+    def test_a_peer_with_another_ca_in_its_file_and_then_only_in_its_memory(self, running):
+        path, key = NAPP + "/ca.crt", new_key()[0]
+        forge = Forge(running)
+        good = forge.read("broker1", path)
+        name = named("Another CA")
+        other = x509.CertificateBuilder().subject_name(name).issuer_name(name).serial_number(1).public_key(
+            key.public_key()).not_valid_before(forge.now - DAY).not_valid_after(forge.now + 99 * DAY)
+        try:
+            forge.write("broker1", path, pem(other.add_extension(x509.BasicConstraints(True, None), True).sign(
+                key, hashes.SHA256())))
+            running.on("broker1", "systemctl", "restart", "noitd")
+            wait_until(lambda: "43191" in running.on("broker1", "ss", "-ltn").stdout, 30, "noitd listens")
+            found, run = audit(running)
+            assert set(found) == {("pki_ca_differs", "broker1", path)}, run
+            texts = found[("pki_ca_differs", "broker1", path)]["evidence"]
+            assert any("(port 43191) refuses stratcon on west-app3 (" in text for text in texts), texts
+        finally:
+            forge.write("broker1", path, good)
+        found, run = audit(running)
+        assert [(ident, host) for ident, host, _path in found] == [("tls_client_refused", "broker1")], run
+        follow(running, next(iter(found.values()))["remedy"])
+        wait_until(lambda: audit(running)[0] == {}, 60, "noitd trusts its file again", interval=1)
+
+    def test_without_live_checks_no_port_is_looked_at(self, running):
+        run = running.play("pki_audit", "-e", '{"pki_audit_live": false}')
+        assert run.rc == 0 and run.report["tls_ports"] == [] and run.report["tls_connections"] == []

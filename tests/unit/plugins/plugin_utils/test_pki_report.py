@@ -40,7 +40,7 @@ class TestCorpus:
                 count[ident] = count.get(ident, 0) + 1
         assert all(number >= 10 for number in count.values()), count
         elsewhere = {"pki_owner", "pki_user_facing", "pki_keystore_missing", "pki_keystore_stale",
-                     "pki_serial_duplicate", "pki_key_shared"}
+                     "pki_serial_duplicate", "pki_key_shared", "pki_ca_processor_down"}
         assert set(count) | elsewhere == {name for name in findings.REGISTER if name.startswith("pki_")}
 
     def test_every_defect_is_found_and_nothing_else(self, judged):
