@@ -49,7 +49,13 @@ def ask(host, port, path, tls=False, header=None, timeout=3.0, login=None, pair=
             if time.monotonic() - started > timeout:
                 answer["error"] = "the answer did not end within {0:g} s".format(timeout)
                 break
-            more = connection.recv(65536)
+            try:
+                more = connection.recv(65536)
+            except OSError as exc:
+                # The end of a connection that was not announced in TLS is an end too.
+                if not reply or "eof" not in str(exc).lower():
+                    raise
+                break
             if not more:
                 break
             data += more

@@ -45,6 +45,7 @@ def run(argv, timeout=30.0):
         raise TimedOut("{0} did not end within {1:.0f} s. Look at this host.".format(" ".join(argv), timeout))
     return process.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace")
 
+
 def parse_show(text, names, wall=None, monotonic=None):
     """Read the output of one ``systemctl show`` about ``names`` (in that order). Pure.
 
@@ -82,11 +83,13 @@ def parse_show(text, names, wall=None, monotonic=None):
         }
     return states
 
+
 def _number(text):
     try:
         return int(text)
     except (TypeError, ValueError):
         return 0
+
 
 def show_units(names, runner=run, timeout=10.0):
     """State of all ``names`` by one ``systemctl show``; see :func:`parse_show`. No names: an empty answer."""
@@ -105,6 +108,7 @@ def show_units(names, runner=run, timeout=10.0):
         )
     return parse_show(out, names, time.time(), _monotonic())
 
+
 def read_boot_id():
     """Identity of the running boot; changes with a restart of the host."""
     try:
@@ -113,23 +117,28 @@ def read_boot_id():
     except (IOError, OSError):
         return ""
 
+
 def installed_units(pattern="circonus-*", runner=run, timeout=10.0):
     """Names (without ``.service``) of the service unit files of this host that match ``pattern``, sorted."""
     out = runner(["systemctl", "list-unit-files", "--type=service", "--no-legend", "--no-pager", pattern], timeout)[1]
     return parse_unit_files(out)
+
 
 def parse_unit_files(text):
     """Names of services in the output of ``systemctl list-unit-files``; templates are left out. Pure."""
     names = [line.split()[0] for line in text.splitlines() if line.split()]
     return sorted(name[: -len(".service")] for name in names if name.endswith(".service") and "@." not in name)
 
+
 def full_name(name):
     """The name of a unit with its type, ``.service`` when it has none. Pure."""
     return name if "." in name.rsplit("/", 1)[-1] else name + ".service"
 
+
 def _monotonic():
     # systemd stamps with CLOCK_MONOTONIC, which is what this is on Linux.
     return time.monotonic()
+
 
 def parse_listeners(text):
     """Local TCP ports in state LISTEN of a ``/proc/net/tcp`` or ``tcp6`` table, as a set. Pure."""
@@ -139,6 +148,7 @@ def parse_listeners(text):
         if len(fields) > 3 and fields[3] == "0A":
             ports.add(int(fields[1].rsplit(":", 1)[1], 16))
     return ports
+
 
 def listening_ports():
     """TCP ports that somebody listens on, read from the kernel: no connection is made, no daemon notices."""
@@ -151,6 +161,7 @@ def listening_ports():
             continue
     return ports
 
+
 def tail(path, lines=20, limit=65536):
     """The last ``lines`` lines of a file as a list; empty when it cannot be read."""
     try:
@@ -160,6 +171,7 @@ def tail(path, lines=20, limit=65536):
             return handle.read().decode("utf-8", "replace").splitlines()[-lines:]
     except (IOError, OSError):
         return []
+
 
 def names_of(entry):
     """All unit names that a catalogue entry mentions, in order. Raises BadInput for a malformed entry."""
@@ -180,6 +192,7 @@ def names_of(entry):
             )
         names += [name for name in candidates if name not in names]
     return names
+
 
 def is_up(unit, states, ports):
     """None when ``unit`` (from :func:`service.resolve`) is active and listens, else what is missing, in words. Pure."""

@@ -301,8 +301,8 @@ class Judge:
                 self.add(ident, some[0], to, some[0]["to_role"], clients=names, **values)
                 continue
             for row in some:
-                own = dict(values, clients=row["client"], from_role=row["role"])
-                self.add(ident, row, row["host"], row["role"], **own)
+                values.update(clients=row["client"], from_role=row["role"])
+                self.add(ident, row, row["host"], row["role"], **values)
 
 
 def client_certificate(item) -> str:

@@ -15,8 +15,8 @@ EVERYWHERE = ("broker",)
 def tls_ports(entry, release=None) -> list:
     """Ports of a role that speak TLS, each with ``optional`` (may rightly not listen) and ``verifies`` (the manual has
     its callers show a certificate)."""
-    gated = {unit["id"] for unit in entry.get("units") or [] if release is None and (unit.get("from") or
-                                                                                    unit.get("until"))}
+    gated = {unit["id"] for unit in entry.get("units") or []
+             if release is None and (unit.get("from") or unit.get("until"))}
     shown = {call["port"] for call in entry.get("calls") or [] if call.get("certificate")}
     found = []
     for port in entry.get("ports") or []:

@@ -143,14 +143,13 @@ def html_sequence(document) -> str:
 
 
 def tls_counts(document) -> str:
-    """``12 TLS ports looked at, 1 with a problem; 30 connections between hosts, all work``; empty without any."""
+    """``TLS ports: 12, 1 with a problem; connections between hosts: 30, all work``; empty without any."""
     parts = []
-    for key, noun, well in (("tls_ports", "TLS ports looked at", "all answer"),
-                            ("tls_connections", "connections between hosts", "all work")):
+    for key, noun in (("tls_ports", "TLS ports"), ("tls_connections", "connections between hosts")):
         rows = document.get(key) or []
         bad = sum(row["outcome"] not in ("ok", "absent") for row in rows)
         if rows:
-            parts.append("%d %s, %s" % (len(rows), noun, "%d do not" % bad if bad else well))
+            parts.append("%s: %d, %s" % (noun, len(rows), "%d with a problem" % bad if bad else "all work"))
     return "; ".join(parts)
 
 

@@ -48,14 +48,14 @@ class TestPkiAudit:
             "ok: [broker1]"], output
         assert {(row["role"], row["port"]) for row in document["tls_ports"]} >= {("stratcon", 43191), ("broker", 43191)}
         assert {row["outcome"] for row in document["tls_connections"]} == {"local"}, "no file to connect with"
-        assert "TLS ports looked at" in output
+        assert "  TLS ports: " in output
         # What is not there is told once: by the file, not by the port or the connection as well.
         stratcon = {item["id"] for item in document["findings"] if item["role"] == "stratcon"}
         assert stratcon == {"pki_missing", "pki_crl_missing"}
 
     def test_they_can_be_left_out(self, play):
         _code, output, document = play("pki_audit", pki_audit_live=False)
-        assert document["tls_ports"] == document["tls_connections"] == [] and "TLS ports" not in output
+        assert document["tls_ports"] == document["tls_connections"] == [] and "TLS ports:" not in output
 
 
 class TestPkiConnectivity:

@@ -87,7 +87,13 @@ class TestState:
 class TestAhead:
     def test_a_copy_is_behind_after_the_next_certificate(self, home, tmp_path):
         other = copy(home, tmp_path / "CA2")
-        one, two = (lambda: ca_authority.state(str(home))), (lambda: ca_authority.state(str(other)))
+
+        def one():
+            return ca_authority.state(str(home))
+
+        def two():
+            return ca_authority.state(str(other))
+
         assert ca_authority.ahead(one(), two()) == [] == ca_authority.ahead(two(), one())
         authority.issue(home, "a")
         assert ca_authority.ahead(one(), two()) == ["1000"] and ca_authority.ahead(two(), one()) == []

@@ -36,7 +36,7 @@ def raw(site):
     }
 
 
-def authority(serials=("1000",), serial=0x1001, crl=2, processor=OFF, **more):
+def authority(serials=("1000",), serial=0x1001, crl=2, processor=None, **more):
     return dict(
         {
             "present": True,
@@ -49,7 +49,7 @@ def authority(serials=("1000",), serial=0x1001, crl=2, processor=OFF, **more):
             "crl_number": crl,
             "crl": {"number": crl - 1},
             "manifest_sha256": "%s-%x-%x" % (",".join(sorted(serials)), serial, crl),
-            "processor": processor,
+            "processor": processor or OFF,
         },
         **more,
     )
@@ -97,13 +97,13 @@ class Platform:
                 probes[host] = {"reachable": False, "msg": "no route"}
         return failover.Situation(sites, probes, {})
 
-    def verdict(self, seen=NOTHING, findings=(), **more):
+    def verdict(self, seen=None, findings=(), **more):
         params = dict(PARAMS, **more)
         changed = ca_moves.with_primary(self.raws, params["ca_failover_to"])
-        return ca_moves.failover_verdict(self.situation(), self.ca, changed, params, RUN, list(findings), seen)
+        return ca_moves.failover_verdict(self.situation(), self.ca, changed, params, RUN, list(findings), seen or NOTHING)
 
-    def decision(self, verdict, seen=NOTHING, **more):
-        return ca_moves.copy_decision(verdict, self.ca, dict(PARAMS, **more), seen)
+    def decision(self, verdict, seen=None, **more):
+        return ca_moves.copy_decision(verdict, self.ca, dict(PARAMS, **more), seen or NOTHING)
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ def known(release=None):
     return dict(zip(catalogue.names(), catalogue.for_roles(catalogue.names(), release), strict=True))
 
 
-def ports(roles, release=None, stopped=(), raw=RAW, extra=()):
+def ports(roles, release=None, stopped=(), raw=None, extra=()):
     entries = catalogue.for_roles(roles, release, "app1")
     items = pki_audit.wanted(entries, "app1", (), extra, release)
     return {(item["role"], item["port"]): item
-            for item in pki_targets.ports("app1", entries, items, stopped, release, raw)}
+            for item in pki_targets.ports("app1", entries, items, stopped, release, raw or RAW)}
 
 
 class TestPorts:

@@ -98,3 +98,27 @@ class TestProblems:
     def test_label_of_an_interrupted_run_is_the_usual_one(self, broken):
         del broken["findings"]
         assert not report_findings.present(broken) and report.render_text(broken).startswith("FAILED: platform_check")
+
+
+class TestTls:
+    PORT = {"host": "app1", "site": "east", "role": "api", "port": 443, "outcome": "ok", "detail": "", "cipher": "x",
+            "protocol": "TLSv1.3", "client_certificate": "not asked for", "subject": "CN=<b>", "not_after": None,
+            "sha256": None}
+    LINK = {"from": "app1", "from_role": "api", "to": "app3", "to_role": "stratcon", "site": "east", "port": 43191,
+            "outcome": "untrusted", "detail": "CRL has expired", "protocol": None}
+
+    def test_counts(self):
+        assert report_findings.tls_counts({}) == ""
+        assert report_findings.tls_counts({"tls_ports": [self.PORT, dict(self.PORT, outcome="absent")]}) == (
+            "TLS ports: 2, all work")
+        assert report_findings.tls_counts({"tls_connections": [self.LINK]}) == (
+            "connections between hosts: 1, 1 with a problem")
+
+    def test_the_page_shows_what_does_not_work_first_and_open(self, healthy):
+        links = [dict(self.LINK, outcome="ok", to="app4"), self.LINK]
+        page = report.render_html(document(healthy.check(), tls_ports=[self.PORT], tls_connections=links))
+        assert "<details open><summary>2 looked at, 1 with a problem" in page and "<b>" not in page
+        assert page.index("stratcon on app3:43191") < page.index("stratcon on app4:43191")
+        assert "not trusted: CRL has expired" in page and "tls_connections" not in page
+        xml.etree.ElementTree.fromstring(
+            report_findings.html_tls({"tls_connections": links}).replace("<details open>", "<details>"))
