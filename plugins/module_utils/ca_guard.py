@@ -11,7 +11,9 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import glob
 import json
+import os
 import subprocess
 import sys
 import time
@@ -73,6 +75,13 @@ def target_of(document):
     return name, address, database["ca_pass"]
 
 
+def client(config):
+    """The database client: the configured one, else that of the system."""
+    found = [config["psql"], "/usr/bin/psql"] + sorted(glob.glob("/usr/*/postgresql/*/bin/psql"), reverse=True)
+    found += sorted(glob.glob("/usr/pgsql-*/bin/psql"), reverse=True)
+    return next((path for path in found if os.access(path, os.X_OK)), config["psql"])
+
+
 def query(config, document, statement):
     """First row of a statement as a list of texts, asked as the CA's own user. Raises CommandFailed."""
     name, address, password = target_of(document)
@@ -81,7 +90,7 @@ def query(config, document, statement):
                    "PGOPTIONS": "-c statement_timeout=%d" % (config["timeout_s"] * 1000)}
     try:
         process = subprocess.Popen(
-            [config["psql"], "-XAtqw", "-F", "|", "-h", address, "-p", str(config["port"]), "-U", config["user"],
+            [client(config), "-XAtqw", "-F", "|", "-h", address, "-p", str(config["port"]), "-U", config["user"],
              "-d", config["database"], "-c", statement],
             env=environment, cwd="/", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         out, err = process.communicate()
@@ -150,10 +159,12 @@ def end_sessions(config, host, watch_s=5.0, check_mode=False, ask=query, sleep=t
 
 
 def main(argv):
-    """``ca_guard check-start [config]``; exit code 1 refuses a start."""
-    if len(argv) < 2 or argv[1] != "check-start":
-        sys.stderr.write("usage: ca_guard check-start [configuration]\n")
+    """``ca_guard check-start|client [config]``; exit code 1 refuses a start, or tells that there is no client."""
+    if len(argv) < 2 or argv[1] not in ("check-start", "client"):
+        sys.stderr.write("usage: ca_guard check-start|client [configuration]\n")
         return 2
+    if argv[1] == "client":
+        return 0 if os.access(client(read_config(argv[2] if len(argv) > 2 else CONFIG)), os.X_OK) else 1
     try:
         reason = check_start(read_config(argv[2] if len(argv) > 2 else CONFIG))
     except InsideError as exc:

@@ -46,8 +46,9 @@ class TestCheckStart:
     def test_refuses_on_a_standby(self, config):
         assert "standby" in ca_guard.check_start(config, answers(["t", ""]))
 
-    def test_no_answer_is_no_proof(self, config):
+    def test_no_answer_is_no_proof(self, config, monkeypatch):
         config["psql"] = "/nonexistent/psql"
+        monkeypatch.setattr(ca_guard, "client", lambda config: config["psql"])
         with pytest.raises(CommandFailed):
             ca_guard.check_start(config)
 
