@@ -12,7 +12,7 @@ version_added: 0.1.0
 short_description: Collect the PKI files of the roles of a host
 description:
   - Runs M(circonus.inside.pki_files) with every file that the catalogue entries of the roles of the host name, and
-    those of the parameter C(pki_audit_files) of the running procedure; unless C(pki_audit_live) is false, also with its
+    those of the parameter C(pki_audit_files) of the running procedure; with C(pki_audit_live) also with its
     TLS ports and the connections to other hosts that its roles need.
   - Never fails. A host that cannot be reached is an answer too, because for M(circonus.inside.pki_audit) it is a
     finding.
