@@ -57,6 +57,7 @@ class ActionModule(ActionBase):
         extra = parameters.get("pki_audit_files") or parameters.get("%s_files" % run.get("procedure")) or []
         files = pki_audit.wanted(entries, host, [role for role in stopped if role == "ca"], extra, release)
         arguments = {"files": files, "deadline": parameters.get("pki_audit_deadline_s") or 30}
+        # Procedures that only want the files do not have the parameter.
         if parameters.get("pki_audit_live"):
             needed = pki_targets.links(entries, self._known(release), release)
             where = self._servers({to_role for _role, to_role, _port in needed}, sites, task_vars)

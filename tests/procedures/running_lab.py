@@ -38,6 +38,11 @@ BOUNDARIES = (
 )
 
 
+def torture(first, *others):
+    """Steps at which the controller is killed: all for `make torture`, the first one otherwise."""
+    return (first, *others) if os.environ.get("CIRCONUS_TORTURE") else (first,)
+
+
 def wait_until(condition, timeout: float, what: str, interval: float = 0.2):
     """Poll until ``condition()`` is truthy and return its value; a busy machine gets more than ``timeout``."""
     timeout *= PATIENCE
@@ -152,8 +157,8 @@ class Lab:
         print(run.output)
         return run
 
-    def kill_after(self, playbook, step, timeout=300, **extra):
-        """Start a playbook and SIGKILL it with everything it forked once a step of that title is in its journal.
+    def kill_after(self, playbook, step, timeout=900, **extra):
+        """Start a playbook and SIGKILL it with everything it forked once a step whose title begins so is in its journal.
 
         Returns False when the run ended before it.
         """
@@ -162,7 +167,7 @@ class Lab:
         with open(self.reports / "killed.log", "w") as stdout:
             process = self.start(playbook, stdout=stdout, **extra)
         deadline = time.monotonic() + timeout
-        mark = '"name": "%s"' % step
+        mark = '"name": "%s' % step
         while process.poll() is None and time.monotonic() < deadline:
             files = [path for path in journals.glob(playbook + "-*.jsonl") if path.stat().st_mtime >= started]
             if any(mark in path.read_text() for path in files):

@@ -100,7 +100,8 @@ class Platform:
     def verdict(self, seen=None, findings=(), **more):
         params = dict(PARAMS, **more)
         changed = ca_moves.with_primary(self.raws, params["ca_failover_to"])
-        return ca_moves.failover_verdict(self.situation(), self.ca, changed, params, RUN, list(findings), seen or NOTHING)
+        seen = seen or NOTHING
+        return ca_moves.failover_verdict(self.situation(), self.ca, changed, params, RUN, list(findings), seen)
 
     def decision(self, verdict, seen=None, **more):
         return ca_moves.copy_decision(verdict, self.ca, dict(PARAMS, **more), seen or NOTHING)

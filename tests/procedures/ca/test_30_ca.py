@@ -8,13 +8,13 @@ import json
 import re
 
 import pytest
-from running_lab import wait_until
+from running_lab import torture, wait_until
 
 HOME = "/opt/circonus/CA"
 UNIT = "circonus-ca_processor"
 BACKUPS = "/var/lib/circonus-inside/ca-backup"
 SITES = ("east", "west")
-STEPS = ("Stop and disable the CA processor", "Restore the CA directory", "Set ca.primary in site.json",
+STEPS = ("Restore the CA directory", "Stop and disable the CA processor", "Set ca.primary in site.json",
          "Run Hooper in maintenance mode")
 
 
@@ -218,7 +218,7 @@ class TestPlanned:
         assert "the start of the CA processor is refused" in said, said
         lab.on(ca.first, "systemctl", "stop", UNIT)
 
-    @pytest.mark.parametrize("step", STEPS)
+    @pytest.mark.parametrize("step", torture(*STEPS))
     def test_killed_controller(self, lab, ca, step):
         target = ca.first if ca.active() == [ca.second] else ca.second
         issued = ca.serial_of(ca.far)

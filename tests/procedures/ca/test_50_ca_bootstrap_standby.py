@@ -7,8 +7,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from running_lab import wait_until
-from test_75_ca_reissue import CRL_DIRECTORY, audit, certificates, run_and_kill, settled
+from running_lab import torture, wait_until
+
+from .test_40_ca_reissue import CRL_DIRECTORY, audit, certificates, settled
 
 PLACES = ("/www/etc/ssl", "/opt/circonus/etc/enzo", CRL_DIRECTORY)
 
@@ -71,10 +72,10 @@ class TestBootstrap:
         assert run.rc == 0 and run.result == "ok" and digests(lab, standby) == before, run
         assert len(run.report["plan"]) == 7 and "lasting: ca" in "\n".join(run.report["plan"])
 
-    @pytest.mark.parametrize("step", ["Edit site.json", "Run Hooper"])
+    @pytest.mark.parametrize("step", torture("Run Hooper", "Edit site.json"))
     def test_a_killed_controller_leaves_what_the_next_run_needs(self, lab, standby, step):
-        assert run_and_kill(lab, step, "ca_bootstrap_standby", ca_bootstrap_standby_site=standby,
-                            circonus_confirm=standby)
+        assert lab.kill_after("ca_bootstrap_standby", step, ca_bootstrap_standby_site=standby,
+                              circonus_confirm=standby)
         settled(lab)
 
     def test_is_built_by_the_other_sites_ca(self, lab, standby):

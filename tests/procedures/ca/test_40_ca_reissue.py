@@ -6,19 +6,13 @@ sign or the controller is killed."""
 from __future__ import annotations
 
 import json
-import os
-import sys
-from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from running_lab import wait_until
-from test_40_killed_controller import kill
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "testinfra" / "roles"))
-from test_pki_audit import CA, ENZO, NOIT, WWW, Forge, named, new_key
+from pki_forge import CA, ENZO, NOIT, WWW, Forge, named, new_key
+from running_lab import torture, wait_until
 
 RECORDS = "/var/lib/circonus-inside/pki-renew"
 HOSTS = ("east-app1", "east-app2", "east-app3", "west-app1", "west-app2", "west-app3")
@@ -94,27 +88,6 @@ def certificates(lab, places):
     return found
 
 
-def journal_has(lab, playbook, step):
-    """Whether the newest journal of a procedure has a step that begins so."""
-    files = sorted((lab.reports / "journal").glob("%s-*.jsonl" % playbook), key=os.path.getmtime)
-    lines = [json.loads(line) for line in files[-1].read_text().splitlines() if line.endswith("}")] if files else []
-    return any(line["type"] == "step" and line["name"].startswith(step) for line in lines)
-
-
-def run_and_kill(lab, step, playbook="ca_reissue", **extra):
-    """Start the procedure and kill it at the end of the first step of that name. False when it ended before."""
-    before = set((lab.reports / "journal").glob("*"))
-    with open(lab.reports / "killed.log", "w") as stdout:
-        process = lab.start(playbook, stdout=stdout, **extra)
-    wait_until(lambda: process.poll() is not None or (set((lab.reports / "journal").glob("*")) - before
-                                                      and journal_has(lab, playbook, step)),
-               300, "the run comes to %s" % step, interval=0.05)
-    alive = process.poll() is None
-    if alive:
-        kill(process)
-    return alive
-
-
 def settled(lab):
     """Hooper that a dead controller left behind has ended."""
     wait_until(lambda: all(lab.on(host, "pgrep", "-f", "^[^ ]*python[^ ]* .*run-hooper", check=False).returncode
@@ -162,9 +135,9 @@ class TestReissue:
                   for site in sorted(("east", "west"), key=lambda name: name == active)]
         assert places == sorted(places), "the passive site comes first"
 
-    @pytest.mark.parametrize("step", ["Move certificates aside", "Run Hooper", "Prove the new"])
+    @pytest.mark.parametrize("step", torture("Run Hooper", "Move certificates aside", "Prove the new"))
     def test_a_killed_controller_leaves_what_the_next_run_needs(self, lab, forge, step):
-        assert run_and_kill(lab, step)
+        assert lab.kill_after("ca_reissue", step)
         settled(lab)
         assert any(lab.on(host, "sh", "-c", "ls %s" % RECORDS, check=False).stdout for host in HOSTS)
 
@@ -187,7 +160,7 @@ class TestReissue:
     def test_a_killed_restart_is_made_up_for(self, lab, forge):
         old = forge.serial("west-app3", STRATCON)
         forge.reissue("west-app3", STRATCON, span=(-9, -1))
-        assert run_and_kill(lab, "Prove the new")
+        assert lab.kill_after("ca_reissue", "Prove the new")
         settled(lab)
         run = reissue(lab)
         assert run.rc == 0 and run.result == "ok", run
