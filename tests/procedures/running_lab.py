@@ -158,7 +158,7 @@ class Lab:
         return run
 
     def kill_after(self, playbook, step, timeout=900, **extra):
-        """Start a playbook and SIGKILL it with everything it forked once a step whose title begins so is in its journal.
+        """Start a playbook; SIGKILL it with everything it forked once a step whose title begins so is in its journal.
 
         Returns False when the run ended before it.
         """

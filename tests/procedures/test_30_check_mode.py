@@ -23,12 +23,18 @@ PARAMETERS = {
     "service_operate": {"service_operate_role": "mq"},
     "service_restart": {"service_restart_role": "mq", "circonus_confirm": "mq"},
     "service_restart_dependents": {"service_restart_dependents_of": "web_db"},
+    "ca_failover": {"ca_failover_to": "ACTIVE-app1", "circonus_confirm": "ACTIVE-app1"},
+    "ca_bootstrap_standby": {"ca_bootstrap_standby_site": "OTHER", "circonus_confirm": "OTHER"},
+    "pki_connectivity": {"pki_connectivity_from": "api", "pki_connectivity_to": "stratcon"},
 }
+#: Playbooks whose names begin so are tested on the lab of the CA.
+CA = ("ca_", "pki_")
 
 
-def playbooks():
+def playbooks(ca=False):
     """Every playbook with a description, so a new one is tested without writing a test."""
-    return sorted(path.name[: -len(".meta.yml")] for path in (ROOT / "playbooks").glob("*.meta.yml"))
+    names = (path.name[: -len(".meta.yml")] for path in (ROOT / "playbooks").glob("*.meta.yml"))
+    return sorted(name for name in names if name.startswith(CA) is ca)
 
 
 def snapshot(lab):
@@ -91,35 +97,40 @@ def no_housekeeping(lab):
     lab.sql(host, "select pg_reload_conf()")
 
 
+def changes_nothing(lab, playbook):
+    """Run a playbook with --check and compare hosts and database before and after."""
+    site = lab.active_site()
+    words = {"OTHER": "west" if site == "east" else "east", "ACTIVE": site}
+    extra = {}
+    for name, value in PARAMETERS.get(playbook, {}).items():
+        for word, meaning in words.items():
+            value = value.replace(word, meaning)
+        extra[name] = value
+    meta = yaml.safe_load((ROOT / "playbooks" / (playbook + ".meta.yml")).read_text())
+    missing = [n for n, spec in (meta.get("parameters") or {}).items() if spec.get("required") and n not in extra]
+    assert not missing, "this test must know %s" % missing
+    before = snapshot(lab)
+    run = lab.play(playbook, "--check", **extra)
+    after = snapshot(lab)
+    if playbook == "platform_check":
+        # What the tests before this one left in logs is found, and said by the exit code.
+        assert run.report["checked"]["hosts"] == run.report["checked"]["of"] > len(HOSTS), run
+    else:
+        assert run.rc == 0, run
+    for host, lines in before.items():
+        if host == "lsn":
+            continue
+        assert sorted(set(after[host]) ^ set(lines)) == [], (host, run.output[-3000:])
+    for host, position in before["lsn"].items():
+        assert written(lab, host, position, after["lsn"][host]) == [], (host, run.output[-3000:])
+
+
 class TestCheckMode:
     """Front door, with the writer off."""
 
     @pytest.mark.parametrize("playbook", playbooks())
     def test_changes_nothing(self, lab, playbook):
-        site = lab.active_site()
-        words = {"OTHER": "west" if site == "east" else "east", "ACTIVE": site}
-        extra = {}
-        for name, value in PARAMETERS.get(playbook, {}).items():
-            for word, meaning in words.items():
-                value = value.replace(word, meaning)
-            extra[name] = value
-        meta = yaml.safe_load((ROOT / "playbooks" / (playbook + ".meta.yml")).read_text())
-        missing = [n for n, spec in (meta.get("parameters") or {}).items() if spec.get("required") and n not in extra]
-        assert not missing, "this test must know %s" % missing
-        before = snapshot(lab)
-        run = lab.play(playbook, "--check", **extra)
-        after = snapshot(lab)
-        if playbook == "platform_check":
-            # What the tests before this one left in logs is found, and said by the exit code.
-            assert run.report["checked"]["hosts"] == run.report["checked"]["of"] > len(HOSTS), run
-        else:
-            assert run.rc == 0, run
-        for host, lines in before.items():
-            if host == "lsn":
-                continue
-            assert sorted(set(after[host]) ^ set(lines)) == [], (host, run.output[-3000:])
-        for host, position in before["lsn"].items():
-            assert written(lab, host, position, after["lsn"][host]) == [], (host, run.output[-3000:])
+        changes_nothing(lab, playbook)
 
     def test_a_written_row_is_seen(self, lab):
         """The look above finds a single row; otherwise it would prove nothing."""
@@ -133,5 +144,5 @@ class TestCheckMode:
 
 def test_parameters_are_known_to_this_file():
     """A typing error above would silently test nothing."""
-    assert set(PARAMETERS) <= set(playbooks())
+    assert set(PARAMETERS) <= {*playbooks(), *playbooks(ca=True)}
     assert Path(ROOT / "playbooks").is_dir()
