@@ -26,3 +26,24 @@ def writing(lab):
 
     yield stop
     lab.writer("stop")
+
+
+@pytest.fixture(scope="module")
+def no_housekeeping(lab):
+    """The server's own vacuum writes too, and so do the hub's jobs of every minute: they rest."""
+    for hub in ("east-app3", "west-app3"):
+        lab.on(hub, "systemctl", "stop", "cron")
+    host = "%s-app1" % lab.active_site()
+
+    def autovacuum(value):
+        lab.sql(host, "alter system set autovacuum = %s" % value)
+        lab.sql(host, "select pg_reload_conf()")
+        wait_until(lambda: lab.sql(host, "show autovacuum") == value, 10, "autovacuum %s" % value)
+
+    autovacuum("off")
+    yield
+    for hub in ("east-app3", "west-app3"):
+        lab.on(hub, "systemctl", "start", "cron")
+    autovacuum("on")
+    lab.sql(host, "alter system reset autovacuum")
+    lab.sql(host, "select pg_reload_conf()")

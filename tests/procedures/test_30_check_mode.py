@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from running_lab import DB_HOSTS, ROOT, wait_until
+from running_lab import DB_HOSTS, ROOT
 
-HUBS = ("east-app3", "west-app3")
+pytestmark = pytest.mark.usefixtures("no_housekeeping")
 HOSTS = DB_HOSTS + ("east-app2", "west-app2", "east-store1")
 #: Everything that a procedure could touch; logs and the run's own noise are left out.
 TREES = "/etc /opt/circonus /www /wdb/pgdata /var/lib/circonus-inside /var/lib/rabbitmq/.erlang.cookie"
@@ -74,27 +74,6 @@ def written(lab, host, start, end):
     ).stdout
     records = [line for line in dump.splitlines() if not re.match(r"rmgr: (XLOG|Standby|Transaction) ", line)]
     return [line for line in records if not re.search(r"rel \d+/\d+/(%s) " % "|".join(beats), line)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_housekeeping(lab):
-    """The server's own vacuum writes too, and so do the hub's jobs of every minute: they rest here."""
-    for hub in HUBS:
-        lab.on(hub, "systemctl", "stop", "cron")
-    host = "%s-app1" % lab.active_site()
-
-    def autovacuum(value):
-        lab.sql(host, "alter system set autovacuum = %s" % value)
-        lab.sql(host, "select pg_reload_conf()")
-        wait_until(lambda: lab.sql(host, "show autovacuum") == value, 10, "autovacuum %s" % value)
-
-    autovacuum("off")
-    yield
-    for hub in HUBS:
-        lab.on(hub, "systemctl", "start", "cron")
-    autovacuum("on")
-    lab.sql(host, "alter system reset autovacuum")
-    lab.sql(host, "select pg_reload_conf()")
 
 
 def changes_nothing(lab, playbook):

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import pytest
-from test_30_check_mode import changes_nothing, no_housekeeping, playbooks  # noqa: F401 (a fixture of this file too)
+from test_30_check_mode import changes_nothing, playbooks
+
+pytestmark = pytest.mark.usefixtures("no_housekeeping")
 
 
 @pytest.mark.parametrize("playbook", playbooks(ca=True))
