@@ -944,7 +944,8 @@ def _proceed(situation, params, base, promote, resumed=None, loss=None, switch=N
     )
     if copy_ca:
         plan.append(
-            "Copy the CA from %s to %s (encrypted for %s alone)." % (base["ca_old"], base["ca_new"], base["ca_new"])
+            "Stop the CA processor of %s. Copy the CA from %s to %s (encrypted for %s alone)."
+            % (base["ca_old"], base["ca_old"], base["ca_new"], base["ca_new"])
         )
     if switch == "abort":
         plan.append("Lift the fence of %s once %s has said that it was not promoted." % (candidate, old))

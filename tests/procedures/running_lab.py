@@ -23,6 +23,7 @@ PATIENCE = 4
 #: How the steps of a planned datacenter failover begin, in their order: where `make torture` kills the controller.
 BOUNDARIES = (
     "Take the lock",
+    "Stop the CA processor",
     "Make an envelope key",
     "Seal the CA",
     "Restore the CA",
