@@ -757,7 +757,8 @@ class TestPlanText:
 
     def test_planned(self, platform):
         text = "\n".join(platform.decide()["plan"])
-        assert "Arm west-app1, fence east-app1" in text and "Stop the CA processor of east-app1. Copy the CA from east-app1 to west-app1" in text
+        assert "Arm west-app1, fence east-app1" in text
+        assert "Stop the CA processor of east-app1. Copy the CA from east-app1 to west-app1" in text
         assert "Lift the fence" not in text and "without proof" not in text
         assert "east-app1 becomes a standby of west-app1" in text
         assert "Hooper in maintenance mode on west in run order" in text
