@@ -27,18 +27,20 @@ _known: dict[str, tuple[int, str]] = {}
 
 
 def run(container: str, argv, **options) -> subprocess.CompletedProcess:
-    """Run ``argv`` in a container; ``options`` are those of `subprocess.run`. Output is text and captured."""
+    """Run ``argv`` in a container; ``options`` are those of `subprocess.run`. Output is captured, and text by default."""
+    options = {"text": True, **options}
     pid = first_process(container)
     groups = control_groups(pid) if pid else []
     problem = "is not running" if not pid else "is paused" if frozen(groups) else None
     if problem:
-        return subprocess.CompletedProcess(list(argv), NO_CONTAINER, "", "container %s %s\n" % (container, problem))
+        said = "container %s %s\n" % (container, problem)
+        output = ("", said) if options["text"] else (b"", said.encode())
+        return subprocess.CompletedProcess(list(argv), NO_CONTAINER, *output)
     return subprocess.run(
         ["nsenter", "--target", str(pid), "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--wdns=/", *argv],
         env=ENVIRONMENT,
         preexec_fn=lambda: join(groups),
         capture_output=True,
-        text=True,
         check=False,
         **options,
     )

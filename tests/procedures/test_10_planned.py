@@ -48,7 +48,7 @@ class TestPlannedFailover:
         assert {step["state"] for step in run.report["steps"]} <= {"ok", "changed", "skipped"}
         names = [step["name"] for step in run.report["steps"]]
         sealed = [number for number, name in enumerate(names) if name.startswith("Seal the CA")]
-        assert [names.index("Stop the CA processor")] < sealed, "what is issued behind the copy would be lost"
+        assert not sealed or names.index("Stop the CA processor") < sealed[0], "what is issued then would be lost"
         if lab.variables["circonus_clients"] == "ip_alias":
             unknown = {step["name"] for step in run.report["steps"] if not step["name"].startswith(BOUNDARIES)}
             assert not unknown, "no test kills the controller there"

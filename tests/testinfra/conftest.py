@@ -23,8 +23,8 @@ class Beside(PodmanBackend):
     def run(self, command: str, *args: str, **unused):
         """Run a shell command in the container."""
         text = self.get_command(command, *args)
-        done = beside.run(self.name, ["/bin/sh", "-c", text], stdin=subprocess.DEVNULL)
-        return self.result(done.returncode, self.encode(text), done.stdout.encode(), done.stderr.encode())
+        done = beside.run(self.name, ["/bin/sh", "-c", text], stdin=subprocess.DEVNULL, text=False)
+        return self.result(done.returncode, self.encode(text), done.stdout, done.stderr)
 
 
 class Lab:
