@@ -27,7 +27,7 @@ _known: dict[str, tuple[int, str]] = {}
 
 
 def run(container: str, argv, **options) -> subprocess.CompletedProcess:
-    """Run ``argv`` in a container; ``options`` are those of `subprocess.run`. Output is captured, and text by default."""
+    """Run ``argv`` in a container; ``options`` are those of `subprocess.run`. Output is captured, text by default."""
     options = {"text": True, **options}
     pid = first_process(container)
     groups = control_groups(pid) if pid else []
