@@ -36,7 +36,7 @@ bench: venv lab-packages ## Measure the write gap, the checks, the PKI verdicts,
 
 torture: venv lab-packages ## Kill the controller at every step of a planned failover (long)
 	@$(LAB) up
-	@CIRCONUS_TORTURE=1 .venv/bin/pytest -v tests/procedures/test_40_killed_controller.py tests/procedures/ca
+	@CIRCONUS_TORTURE=1 .venv/bin/pytest -v tests/procedures/test_40_killed_controller.py tests/procedures/ca tests/procedures/ca_reissue
 
 lab-up: venv lab-packages ## Start the two-site lab; prints what runs where; again: nothing to do
 	@$(LAB) up

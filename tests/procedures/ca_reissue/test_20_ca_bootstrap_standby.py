@@ -9,7 +9,7 @@ import json
 import pytest
 from running_lab import torture, wait_until
 
-from .test_40_ca_reissue import CRL_DIRECTORY, audit, certificates, settled
+from .test_10_ca_reissue import CRL_DIRECTORY, audit, certificates, settled
 
 PLACES = ("/www/etc/ssl", "/opt/circonus/etc/enzo", CRL_DIRECTORY)
 
