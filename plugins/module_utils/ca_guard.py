@@ -37,10 +37,11 @@ DEFAULTS = {
     "timeout_s": 5,
 }
 OTHERS = (
-    "SELECT pg_is_in_recovery(), coalesce(string_agg(DISTINCT host(client_addr), ','), '') FROM pg_stat_activity "
-    "WHERE usename = current_user AND client_addr IS NOT NULL AND client_addr IS DISTINCT FROM inet_client_addr() "
-    "AND host(client_addr) NOT IN ('127.0.0.1', '::1')"
+    "SELECT pg_is_in_recovery(), coalesce(string_agg(DISTINCT coalesce(host(client_addr), 'local'), ','), '') "
+    "FROM pg_stat_activity WHERE usename = current_user AND client_addr IS DISTINCT FROM inet_client_addr()"
 )
+#: A session from here is one of the database's own host.
+LOCAL = ("local", "127.0.0.1", "::1")
 END = (
     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = current_user "
     "AND host(client_addr) = '%s'"
@@ -112,12 +113,13 @@ def name_of(document, address):
     return address
 
 
-def judge(row, document):
-    """Why a start is refused by the answer of the database, or None. Pure."""
+def judge(row, document, host):
+    """Why a start on ``host`` is refused by the answer of the database, or None. Pure."""
     name = target_of(document)[0]
     if row[0] != "f":
         return "the database on {0} is a standby, a CA of this site could not sign".format(name)
-    others = [name_of(document, address) for address in row[1].split(",") if address]
+    found = [address for address in row[1].split(",") if address]
+    others = sorted(set(name if address in LOCAL else name_of(document, address) for address in found) - set([host]))
     if others:
         return "the CA of {0} is connected to the database".format(" and ".join(others))
     return None
@@ -129,7 +131,7 @@ def check_start(config, ask=query):
     primary = primary_of(document)
     if primary != config["host"]:
         return "ca.primary is {0}, this host is {1}".format(primary or "not set", config["host"])
-    return judge(ask(config, document, OTHERS), document)
+    return judge(ask(config, document, OTHERS), document, config["host"])
 
 
 def end_sessions(config, host, watch_s=5.0, check_mode=False, ask=query, sleep=time.sleep, clock=time.time):

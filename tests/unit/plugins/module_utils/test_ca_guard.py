@@ -40,6 +40,10 @@ class TestCheckStart:
     def test_refuses_while_another_host_is_connected(self, config):
         assert "CA of app2 is connected" in ca_guard.check_start(config, answers(["f", "192.0.2.2"]))
 
+    def test_a_local_session_is_the_ca_of_the_database_host(self, config):
+        assert ca_guard.check_start(config, answers(["f", "127.0.0.1,local,192.0.2.1"])) is None
+        assert "CA of app1" in ca_guard.judge(["f", "127.0.0.1"], SITE, "app2")
+
     def test_refuses_where_site_json_names_another_host(self, config):
         assert "ca.primary is app1" in ca_guard.check_start(dict(config, host="app2"), answers(["f", ""]))
 
