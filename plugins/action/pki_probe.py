@@ -10,6 +10,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
 from ansible_collections.circonus.inside.plugins.plugin_utils import (
     catalogue,
+    direct,
     pki_audit,
     pki_targets,
     platform,
@@ -19,6 +20,7 @@ from ansible_collections.circonus.inside.plugins.plugin_utils.site_model import 
 
 # Read once, before a worker is forked for each host.
 catalogue.load()
+_LOOK = direct.Look("circonus.inside.pki_files", "pki_look")
 
 
 class ActionModule(ActionBase):
@@ -36,8 +38,7 @@ class ActionModule(ActionBase):
                            for name in ("circonus_node", "circonus_sites"))
             run = (task_vars.get("circonus_begin") or {}).get("run") or {}
             arguments = self._arguments(node, sites, run, task_vars)
-            outcome = self._execute_module(
-                module_name="circonus.inside.pki_files", module_args=arguments, task_vars=task_vars)
+            outcome = _LOOK.run(self, arguments, task_vars)
         except AnsibleConnectionFailure as error:
             outcome = {"reachable": False, "msg": " ".join(str(error).split())}
         except (AnsibleError, InsideError) as error:

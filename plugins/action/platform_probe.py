@@ -10,10 +10,11 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
-from ansible_collections.circonus.inside.plugins.plugin_utils import catalogue, platform, procedure, site_model
+from ansible_collections.circonus.inside.plugins.plugin_utils import catalogue, direct, platform, procedure, site_model
 
 # Ansible imports an action before it forks a worker for each host: what is read here is read once, not once per host.
 catalogue.load()
+_LOOK = direct.Look("circonus.inside.host_check", "host_check")
 #: Keys of a catalogue entry that mean nothing to the host; they need not travel.
 _AT_HOME = frozenset(
     ("purpose", "sizing", "connections", "sql", "conflicts", "log_rotation", "requires", "commands", "facts", "history")
@@ -25,7 +26,7 @@ class ActionModule(ActionBase):
     """See the module documentation of ``circonus.inside.platform_probe``."""
 
     _supports_check_mode = True
-    _VALID_ARGS = frozenset(("module",))
+    _VALID_ARGS = frozenset(())
 
     def run(self, tmp=None, task_vars=None):
         """The answer of host_check, or why there is none. Never fails: a host that cannot be checked is a finding."""
@@ -38,11 +39,7 @@ class ActionModule(ActionBase):
             run = (task_vars.get("circonus_begin") or {}).get("run") or {}
             arguments = self._arguments(node, sites, run.get("parameters") or {})
             arguments["reference_epoch"] = asked = time.time()
-            outcome = self._execute_module(
-                module_name=self._task.args.get("module") or "circonus.inside.host_check",
-                module_args=arguments,
-                task_vars=task_vars,
-            )
+            outcome = _LOOK.run(self, arguments, task_vars)
         except AnsibleConnectionFailure as error:
             outcome = {"reachable": False, "msg": " ".join(str(error).split())}
         except (AnsibleError, InsideError) as error:

@@ -43,6 +43,24 @@ CHILD_SLACK_S = 10.0
 RESERVE_S = 0.3
 COMM_LENGTH = 15
 PKI_KINDS = ("ca", "cert", "key", "crl", "keystore")
+# The argument spec of the module.
+ARGUMENTS = dict(
+    entries=dict(type="list", elements="dict", required=True),
+    expect_stopped=dict(type="list", elements="str", default=[]),
+    paths=dict(type="list", elements="path", default=[]),
+    reference_epoch=dict(type="float"),
+    clock_offset_s=dict(type="float", default=0.0),
+    thresholds=dict(type="dict", default={}),
+    web_db=dict(type="dict", default={}),
+    mq=dict(type="dict", default={}),
+    status_url=dict(type="str", default="http://127.0.0.1/status"),
+    status_https_url=dict(type="str"),
+    status_host=dict(type="str"),
+    status_ca_file=dict(type="path", default="/www/etc/ssl/ca.crt"),
+    status_verify=dict(type="bool", default=True),
+    site_path=dict(type="path", default=site_file.PATH),
+    deadline_s=dict(type="float", default=10.0),
+)
 
 
 # ---- units -----------------------------------------------------------------------------------------------------

@@ -275,31 +275,12 @@ missing:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.circonus.inside.plugins.module_utils import host_check, site_file
+from ansible_collections.circonus.inside.plugins.module_utils import host_check
 from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError, Refused
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec=dict(
-            entries=dict(type="list", elements="dict", required=True),
-            expect_stopped=dict(type="list", elements="str", default=[]),
-            paths=dict(type="list", elements="path", default=[]),
-            reference_epoch=dict(type="float"),
-            clock_offset_s=dict(type="float", default=0.0),
-            thresholds=dict(type="dict", default={}),
-            web_db=dict(type="dict", default={}),
-            mq=dict(type="dict", default={}),
-            status_url=dict(type="str", default="http://127.0.0.1/status"),
-            status_https_url=dict(type="str"),
-            status_host=dict(type="str"),
-            status_ca_file=dict(type="path", default="/www/etc/ssl/ca.crt"),
-            status_verify=dict(type="bool", default=True),
-            site_path=dict(type="path", default=site_file.PATH),
-            deadline_s=dict(type="float", default=10.0),
-        ),
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=host_check.ARGUMENTS, supports_check_mode=True)
     try:
         module.exit_json(changed=False, **host_check.collect(module.params))
     except InsideError as exc:

@@ -166,41 +166,17 @@ now:
   type: float
 """
 
-import time
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.circonus.inside.plugins.module_utils import pki_files, pki_live
+from ansible_collections.circonus.inside.plugins.module_utils import pki_look
+from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec=dict(
-            files=dict(type="list", elements="dict", required=True),
-            deadline=dict(type="int", default=30),
-            ports=dict(type="list", elements="dict", default=[]),
-            peers=dict(type="list", elements="dict", default=[]),
-            live_timeout=dict(type="float", default=3),
-            live_deadline=dict(type="float", default=15),
-        ),
-        supports_check_mode=True,
-    )
-    wanted = module.params["files"]
-    for item in wanted:
-        if not str(item.get("path") or "").startswith("/") or not item.get("kind"):
-            module.fail_json(
-                msg="Expected an absolute path and a kind for every file, found {0!r}. Correct files.".format(item)
-            )
-    looks = _looks(module.params)
-    files = pki_files.collect(wanted, module.params["deadline"])
-    more = {"live": looks.finish()} if looks else {}
-    module.exit_json(changed=False, files=files, now=time.time(), **more)
-
-
-def _looks(params):
-    """The connections, begun; they wait for the network while the files are read."""
-    if not params["ports"] and not params["peers"]:
-        return None
-    return pki_live.Looks(params["ports"], params["peers"], params["live_timeout"], params["live_deadline"])
+    module = AnsibleModule(argument_spec=pki_look.ARGUMENTS, supports_check_mode=True)
+    try:
+        module.exit_json(changed=False, **pki_look.collect(module.params))
+    except InsideError as exc:
+        module.fail_json(msg=str(exc), **exc.details)
 
 
 if __name__ == "__main__":

@@ -17,11 +17,6 @@ description:
   - This is an action plugin; everything but the check itself runs on the controller.
 author:
   - circonus.inside contributors (@circonus-inside)
-options:
-  module:
-    description: The module that looks at the host. For tests and benchmarks.
-    type: str
-    default: circonus.inside.host_check
 attributes:
   check_mode:
     support: full

@@ -14,36 +14,31 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 SMALL = json.loads((ROOT / "tests/unit/fixtures/site.small.json").read_text())
-#: Stands in for host_check: answers what the test wrote for the host, or a healthy host with the entries it was given.
-MODULE = '''#!/usr/bin/python
-import json, os, time
-from ansible.module_utils.basic import AnsibleModule
+#: Put at the end of host_check's own code: answers what the test wrote for the host, or a healthy host with the entries
+#: it was given. Whether the frame of a module is around it shows how it was run.
+COLLECT = '''
 
-def main():
-    spec = dict.fromkeys(("reference_epoch", "clock_offset_s", "deadline_s"), dict(type="float"))
-    spec.update(entries=dict(type="list", elements="dict", required=True), expect_stopped=dict(type="list"),
-                thresholds=dict(type="dict"))
-    module = AnsibleModule(spec, supports_check_mode=True)
-    names = [entry["name"] for entry in module.params["entries"]] or ["broker"]
+def collect(params):
+    import json, sys
+    from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
+    names = [entry["name"] for entry in params["entries"]] or ["broker"]
     paths = [os.path.join(os.environ["PLATFORM_ANSWERS"], name + ".json") for name in names]
     answer = {"roles": {}, "clock": {"epoch": time.time(), "offset_s": 0.0}, "missing": {}, "space": [],
               "release": None, "web_db": {}, "mq": {}, "status": {}, "site": {}}
-    for entry in module.params["entries"]:
+    for entry in params["entries"]:
         answer["roles"][entry["name"]] = {"units": [
             dict(id=unit["id"], unit=unit["candidates"][0], present=True, active="active", sub="running", up=True,
                  enabled="enabled", restarts=0, since_epoch=0) for unit in entry.get("units", [])]}
-    if any(entry["name"] == "web_db" for entry in module.params["entries"]):
+    if any(entry["name"] == "web_db" for entry in params["entries"]):
         answer["web_db"] = {"running": True, "answers": True, "in_recovery": False}
     with open(os.path.join(os.environ["PLATFORM_ANSWERS"], "asked." + names[0]), "w") as handle:
-        json.dump(module.params, handle)
+        json.dump(dict(params, framed="ansible.module_utils.basic" in sys.modules), handle)
     for path in filter(os.path.exists, paths):
         with open(path) as handle:
             answer.update(json.load(handle))
     if answer.get("msg"):
-        module.fail_json(**answer)
-    module.exit_json(**answer)
-
-main()
+        raise InsideError(answer["msg"])
+    return answer
 '''
 
 
@@ -57,7 +52,8 @@ class Run:
         for name in ("playbooks", "roles", "schemas", "meta"):
             (home / name).symlink_to(ROOT / name)
         shutil.copytree(ROOT / "plugins", home / "plugins", ignore=shutil.ignore_patterns("__pycache__"))
-        (home / "plugins/modules/host_check.py").write_text(MODULE)
+        with (home / "plugins/module_utils/host_check.py").open("a", encoding="utf-8") as handle:
+            handle.write(COLLECT)
         shutil.copy(ROOT / "galaxy.yml", home)
         site = json.loads(json.dumps(SMALL))
         services = site["svclist"]
@@ -75,6 +71,10 @@ class Run:
             "plugin: circonus.inside.site\nsites: {main: {file: site.json}}\n"
             "brokers: {broker1: {ansible_host: 192.0.2.41}}\n")
         (path / "answers").mkdir()
+
+    def asked(self):
+        """What each host was asked: the parameters of host_check, and whether it was ``framed`` as a module."""
+        return [json.loads(path.read_text()) for path in (self.path / "answers").glob("asked.*")]
 
     def play(self, *arguments, **variables):
         env = {k: v for k, v in os.environ.items() if not k.startswith("ANSIBLE_")}
@@ -120,11 +120,20 @@ class TestPlatformCheck:
     def test_every_host_is_asked_with_the_parameters_of_the_run(self, run):
         code, output, _report = run.play(platform_check_deadline_s=3.5, platform_check_restarts=8)
         assert code == 0, output
-        asked = [json.loads(path.read_text()) for path in (run.path / "answers").glob("asked.*")]
-        assert len(asked) == 3
-        for params in asked:
+        assert len(run.asked()) == 3
+        for params in run.asked():
             assert params["deadline_s"] == 3.5 and params["thresholds"]["restarts"] == 8
             assert params["reference_epoch"] > 1.7e9 and params["expect_stopped"] == []
+
+    def test_through_a_pipe_the_check_runs_without_the_frame_of_a_module(self, run):
+        (run.path / "answers/fault_detection.json").write_text(json.dumps({"msg": "no systemd"}))
+        reports = {}
+        for pipelining in (False, True):
+            code, output, report = run.play(ansible_pipelining=pipelining)
+            assert code == 2, output
+            assert [params["framed"] for params in run.asked()] == [not pipelining] * 3
+            reports[pipelining] = [(found["id"], found["host"], found["found"]) for found in report["findings"]]
+        assert reports[True] == reports[False] == [("check_failed", "app2", "no systemd")]
 
     def test_check_mode_checks_as_well(self, run):
         (run.path / "answers/broker.json").write_text(json.dumps({"missing": {"units": "no answer within 9.7 s"}}))
