@@ -11,9 +11,12 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ansible_collections.circonus.inside.plugins.plugin_utils import direct
 from ansible_collections.circonus.inside.plugins.plugin_utils import procedure as p
 
 display = Display()
+# Every procedure begins with this look at every host.
+_LOOKS = {look.module: look for look in (direct.Look("circonus.inside.datacenter_info", "datacenter"),)}
 
 
 class ActionModule(ActionBase):
@@ -86,6 +89,8 @@ class ActionModule(ActionBase):
                 shared_loader_obj=self._shared_loader_obj,
             )
             return action.run(task_vars=task_vars)
+        if name in _LOOKS:
+            return _LOOKS[name].run(self, module_args, task_vars)
         return self._execute_module(module_name=name, module_args=module_args, task_vars=task_vars)
 
     def _state(self, outcome):

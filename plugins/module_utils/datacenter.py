@@ -28,6 +28,24 @@ from ansible_collections.circonus.inside.plugins.module_utils.errors import Insi
 
 KILLSWITCH = "/opt/circonus/var/chef-solo/killswitch"
 CA_UNIT = "circonus-ca_processor"
+# The argument spec of the module.
+ARGUMENTS = dict(
+    roles=dict(type="list", elements="str", default=[]),
+    units=dict(type="list", elements="str"),
+    paths=dict(type="list", elements="path", default=[]),
+    client_address=dict(type="str"),
+    status_url=dict(type="str", default="http://127.0.0.1/status"),
+    status_https_url=dict(type="str"),
+    status_host=dict(type="str"),
+    status_ca_file=dict(type="path", default="/www/etc/ssl/ca.crt"),
+    status_verify=dict(type="bool", default=True),
+    web_db=dict(type="dict", default={}),
+    site_path=dict(type="path", default=site_file.PATH),
+    ca_path=dict(type="path", default=ca.PATH),
+    lock_path=dict(type="path", default=lock.DEFAULT_PATH),
+    killswitch_path=dict(type="path", default=KILLSWITCH),
+    deadline_s=dict(type="float", default=10.0),
+)
 
 
 def read_space(paths):
@@ -86,7 +104,9 @@ def side_by_side(parts, deadline_s):
 
 
 def collect(params):
-    """Read this host. ``params`` are those of the module datacenter_info. Returns its answer."""
+    """Read this host. ``params`` are those of the module datacenter_info. Returns its answer; raises BadInput."""
+    if params.get("client_address"):
+        address.split(params["client_address"])
     roles = set(params.get("roles") or [])
     deadline_s = float(params["deadline_s"])
     each = max(0.5, deadline_s - 1.0)

@@ -198,34 +198,13 @@ missing:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.circonus.inside.plugins.module_utils import address, ca, datacenter, lock, site_file
+from ansible_collections.circonus.inside.plugins.module_utils import datacenter
 from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError, Refused
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec=dict(
-            roles=dict(type="list", elements="str", default=[]),
-            units=dict(type="list", elements="str"),
-            paths=dict(type="list", elements="path", default=[]),
-            client_address=dict(type="str"),
-            status_url=dict(type="str", default="http://127.0.0.1/status"),
-            status_https_url=dict(type="str"),
-            status_host=dict(type="str"),
-            status_ca_file=dict(type="path", default="/www/etc/ssl/ca.crt"),
-            status_verify=dict(type="bool", default=True),
-            web_db=dict(type="dict", default={}),
-            site_path=dict(type="path", default=site_file.PATH),
-            ca_path=dict(type="path", default=ca.PATH),
-            lock_path=dict(type="path", default=lock.DEFAULT_PATH),
-            killswitch_path=dict(type="path", default=datacenter.KILLSWITCH),
-            deadline_s=dict(type="float", default=10.0),
-        ),
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=datacenter.ARGUMENTS, supports_check_mode=True)
     try:
-        if module.params["client_address"]:
-            address.split(module.params["client_address"])
         module.exit_json(changed=False, **datacenter.collect(module.params))
     except InsideError as exc:
         module.fail_json(msg=str(exc), refused=isinstance(exc, Refused), **exc.details)

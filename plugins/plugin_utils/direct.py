@@ -10,9 +10,9 @@ not open (no pipelining, an interpreter that is yet to be discovered, an ``envir
 
 from __future__ import annotations
 
-import ast
 import importlib
 import json
+import re
 import shlex
 import zlib
 from pathlib import Path
@@ -23,6 +23,8 @@ from ansible_collections.circonus.inside.plugins import module_utils
 from ansible_collections.circonus.inside.plugins.module_utils.errors import BadInput
 
 PACKAGE = module_utils.__name__
+#: An import of Ansible or of a collection: module and names. Parsing the source would take as long as asking a host.
+_IMPORT = re.compile(r"^[ \t]*(?:from|import)[ \t]+(ansible[\w.]*)(?:[ \t]+import[ \t]+(\([^)]*\)|[^\n(]+))?", re.M)
 #: Before the answer, whatever the host's login may print.
 MARK = "circonus.inside.direct:"
 #: Isolated (-I): no file beside the login's directory and no PYTHON* variable may change what is run.
@@ -60,6 +62,19 @@ sys.stdout.flush()
 '''
 
 
+def imports(text: str) -> list:
+    """Names of ``module_utils`` that a source imports, late imports too. Raises BadInput for another one of Ansible."""
+    found = []
+    for module, names in _IMPORT.findall(text):
+        if module == PACKAGE:
+            found += [name.split()[0] for name in names.strip("()").replace("\n", " ").split(",") if name.strip()]
+        elif module.startswith(PACKAGE + "."):
+            found.append(module[len(PACKAGE) + 1:])
+        else:
+            raise BadInput("an import of %s" % module)
+    return found
+
+
 def sources(name: str) -> dict:
     """``{full module name: source}`` of ``module_utils.<name>``, of ``errors`` and of all of the collection's own that
     they import, also late; packages have an empty source. Raises BadInput for an import that the host may not have."""
@@ -71,16 +86,11 @@ def sources(name: str) -> dict:
             continue
         text = (Path(module_utils.__path__[0]) / (item + ".py")).read_text(encoding="utf-8")
         found["%s.%s" % (PACKAGE, item)] = text
-        for node in ast.walk(ast.parse(text)):
-            if not isinstance(node, ast.ImportFrom):
-                continue
-            if node.module == PACKAGE:
-                todo += [alias.name for alias in node.names]
-            elif (node.module or "").startswith(PACKAGE + "."):
-                todo.append(node.module[len(PACKAGE) + 1:])
-            elif (node.module or "").split(".")[0] in ("ansible", "ansible_collections"):
-                raise BadInput("Expected only the standard library and the collection's own in module_utils/%s.py, "
-                               "found an import of %s. Run it as a module." % (item, node.module))
+        try:
+            todo += imports(text)
+        except BadInput as error:
+            raise BadInput("Expected only the standard library and the collection's own in module_utils/%s.py, found "
+                           "%s. Run it as a module." % (item, error)) from error
     return found
 
 
@@ -105,7 +115,8 @@ class Look:
     def run(self, action, arguments: dict, task_vars: dict) -> dict:
         """The module's answer as an action's ``_execute_module`` returns it. Raises what a connection raises."""
         interpreter = action._templar.template(task_vars.get("ansible_python_interpreter"))
-        if (not str(interpreter or "").startswith("/") or any(action._task.environment or ())
+        task = action._task
+        if (not str(interpreter or "").startswith("/") or any(task.environment or ()) or task.delegate_to
                 or not action._is_pipelining_enabled("new")):
             return action._execute_module(module_name=self.module, module_args=arguments, task_vars=task_vars)
         command = "%s -I -c %s" % (shlex.quote(interpreter), shlex.quote(_START))

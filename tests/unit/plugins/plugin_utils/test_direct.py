@@ -3,9 +3,11 @@
 """A look without the frame of a module: what travels, what runs, and what is told when nothing comes back."""
 from __future__ import annotations
 
+import ast
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from ansible_collections.circonus.inside.plugins import module_utils
@@ -58,7 +60,19 @@ def test_everything_that_is_imported_travels_late_imports_too(utils):
         "ansible_collections.circonus.inside.plugins", direct.PACKAGE, UTILS + "look", UTILS + "late", UTILS + "errors"}
 
 
-@pytest.mark.parametrize("line", ["from ansible.module_utils.basic import AnsibleModule",
+@pytest.mark.parametrize("path", sorted(Path(module_utils.__path__[0]).glob("*.py")), ids=lambda path: path.stem)
+def test_no_import_is_overlooked(path):
+    text = path.read_text(encoding="utf-8")
+    wanted = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and node.module == direct.PACKAGE:
+            wanted += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module.startswith("ansible"):
+            wanted.append(node.module.split(".")[-1])
+    assert sorted(direct.imports(text)) == sorted(wanted)
+
+
+@pytest.mark.parametrize("line", ["import ansible.module_utils.basic", "from ansible.module_utils.basic import x",
                                   "from ansible_collections.other.name.plugins.module_utils import x"])
 def test_code_that_needs_more_than_python_is_refused(utils, line):
     (utils / "late.py").write_text(line + "\n")
@@ -102,9 +116,10 @@ def test_no_answer_says_what_the_host_said(utils, tmp_path):
 class Action:
     """What Look.run needs of an action, with what it was told to do."""
 
-    def __init__(self, environment=(), pipelining=True):
+    def __init__(self, environment=(), pipelining=True, delegate_to=None):
         self._templar = self._task = self
         self.environment, self.pipelining, self.told = list(environment), pipelining, None
+        self.delegate_to = delegate_to
 
     def template(self, value):
         return value
@@ -123,7 +138,7 @@ class Action:
 
 @pytest.mark.parametrize("action, interpreter", [
     (Action(pipelining=False), "/usr/bin/python3"), (Action([{}, {"PATH": "/opt"}]), "/usr/bin/python3"),
-    (Action(), None), (Action(), "auto"), (Action(), "python3"),
+    (Action(delegate_to="x"), "/usr/bin/python3"), (Action(), None), (Action(), "auto"), (Action(), "python3"),
 ])
 def test_where_the_pipe_does_not_serve_the_module_runs(utils, action, interpreter):
     look = direct.Look("circonus.inside.look", "look")
@@ -138,8 +153,8 @@ def test_an_interpreter_with_a_blank_is_one_word(utils):
     assert action.told.startswith("'/opt/my python' -I -c ")
 
 
-@pytest.mark.parametrize("name", ["host_check", "pki_look"])
+@pytest.mark.parametrize("name", ["host_check", "pki_look", "datacenter"])
 def test_the_looks_of_the_collection_run_on_a_python_that_has_nothing_else(name, tmp_path):
     look = direct.Look("circonus.inside." + name, name)
-    arguments = {"host_check": {"entries": [], "deadline_s": 5}, "pki_look": {"files": []}}[name]
+    arguments = {"host_check": {"entries": [], "deadline_s": 5}, "pki_look": {"files": []}, "datacenter": {}}[name]
     assert not run(look, arguments, tmp_path).get("failed")
