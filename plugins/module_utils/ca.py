@@ -141,22 +141,25 @@ def envelope_paths(state_dir, run_id):
     return directory, os.path.join(directory, "envelope.key"), os.path.join(directory, "envelope.crt")
 
 
-def openssl(arguments, data=None, program="openssl"):
-    """Run openssl; returns its standard output (bytes). Raises CommandFailed without any of its input."""
+def openssl(arguments, data=None, cwd="/", key_pass=None, program="openssl"):
+    """Run openssl in ``cwd``; returns its standard output (bytes). Raises CommandFailed without any of its input.
+
+    key_pass: pass phrase of the CA key, which goes by the environment (``env:CA_KEY_PASS``).
+    """
+    environment = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C", "RANDFILE": "/dev/null"}
+    if key_pass is not None:
+        environment["CA_KEY_PASS"] = key_pass
     try:
-        process = subprocess.Popen(
-            [program] + arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+        process = subprocess.Popen([program] + arguments, cwd=cwd, env=environment, stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         out, err = process.communicate(data)
     except OSError as exc:
         raise CommandFailed("Cannot run {0}: {1}. Install openssl on this host.".format(program, exc.strerror))
-    if process.returncode != 0:
-        lines = err.decode("utf-8", "replace").strip().splitlines()
-        raise CommandFailed(
-            "openssl {0} failed with {1}: {2}. Check openssl on this host.".format(
-                arguments[0], process.returncode, lines[-1] if lines else "no message"
-            )
-        )
+    if process.returncode:
+        lines = [line for line in err.decode("utf-8", "replace").splitlines() if line.strip()]
+        raise CommandFailed("Expected openssl {0} to succeed{1}, found exit code {2}: {3}. Check {4}.".format(
+            arguments[0], "" if cwd == "/" else " in " + cwd, process.returncode, lines[-1] if lines else "no word",
+            "openssl on this host" if cwd == "/" else "ca.key_pass of site.json and the files of the authority"))
     return out
 
 
