@@ -148,6 +148,32 @@ class ActionModule(ActionBase):
             journal.append("remaining", text=text)
         return {"verdict": verdict}
 
+    # -- the CA in an unplanned datacenter_failover; nothing of it may end the run
+
+    def _copy_datacenter_failover(self, task_vars, run, journal, base):
+        candidate = base["candidate"]
+        promoted = self._answer(task_vars, candidate, "circonus_switchover")
+        try:
+            situation = self._situation(task_vars)
+            facts = failover.db(situation.probes, candidate)
+            database = {"system_identifier": facts.get("system_identifier"),
+                        "timeline": promoted.get("timeline") if base["promote"] else facts.get("timeline")}
+            decision = ca_moves.take_over_wanted(
+                base["take_over"], self._authorities(task_vars, situation), self._seen(task_vars, situation), database,
+                run["parameters"]["ca_failover_margin"])
+        except (InsideError, KeyError, TypeError, ValueError) as error:
+            decision = {"event": "", "serial_floor": None, "crl_floor": None, "problem": str(error)}
+        return {"decision": decision}
+
+    def _sum_up_datacenter_failover(self, task_vars, run, journal, base):
+        wanted, answer = base["take_over"], dict(self._task.args["answer"])
+        told = ca_moves.take_over_outcome(wanted, answer)
+        journal.append("step", name="Raise the next serial and CRL number", host=wanted["host"], state=told["state"],
+                       seconds=0.0, started=procedure.now(), message=told["message"])
+        for text in told["remaining"]:
+            journal.append("remaining", text=text)
+        return {"changed": told["state"] == "changed", "msg": told["message"]}
+
     # -- ca_failover
 
     def _decide_ca_failover(self, task_vars, run, journal, base):

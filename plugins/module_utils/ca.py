@@ -29,6 +29,8 @@ from ansible_collections.circonus.inside.plugins.module_utils.errors import BadI
 
 PATH = "/opt/circonus/CA"
 STATE_DIR = "/var/lib/circonus-inside"
+#: In STATE_DIR: keeps the processor from starting while the copy is not known to be good, see ca_takeover.
+HELD = "ca-held"
 ENVELOPE_BITS = 3072
 _RUN_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 _KEY_MARKS = (b"PRIVATE KEY-----",)
@@ -340,6 +342,9 @@ def install(envelope, expected, directory, state_dir, run_id, mark="", check_mod
     target = new_target(directory, run_id)
     moved = put_in_place(unseal(envelope, expected, target, state_dir, run_id), directory, aside)
     remove_envelope(state_dir, run_id)
+    # What was not known to be good is not there any more.
+    if os.path.exists(os.path.join(state_dir, HELD)):
+        os.unlink(os.path.join(state_dir, HELD))
     return {"changed": True, "aside": moved}
 
 
