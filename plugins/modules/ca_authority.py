@@ -15,6 +15,9 @@ description:
     the certificate. The authority itself is only read.
   - V(advanced) raises the next serial number and the next CRL number to at least the given ones and makes a CRL. It is
     for a CA that goes on from a copy which may be older than the last certificate.
+  - V(taken_over) does both for a failover whose database is there already, once for each O(event). What is in the way
+    never fails the task; then the processor is stopped and kept from starting, until V(taken_over) or V(advanced)
+    succeeds or M(circonus.inside.ca_copy) puts another copy in place.
 author:
   - circonus.inside contributors (@circonus-inside)
 extends_documentation_fragment:
