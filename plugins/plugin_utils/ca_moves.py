@@ -427,9 +427,9 @@ def take_over_outcome(wanted: dict, answer: dict) -> dict:
         done = "it could not be kept from starting either, so stop %s there now" % UNIT
     text = (
         "The CA on %s does not sign, because its numbers could not be raised beyond what %s may have issued: %s. No "
-        "certificate is issued or renewed; %s. Mend that, then run ca_failover.yml -e ca_failover_to=%s -e "
-        "circonus_confirm=%s -e ca_failover_mode=lost -e ca_failover_lost_host=%s (with -e "
-        "ca_failover_backup=<archive> where the copy is not usable)." % (host, lost, problem, done, host, host, lost))
+        "certificate is issued or renewed; %s. Mend that and start the same command again, or restore an archive: "
+        "ca_failover.yml -e ca_failover_to=%s -e circonus_confirm=%s -e ca_failover_mode=lost -e "
+        "ca_failover_lost_host=%s -e ca_failover_backup=<archive>." % (host, lost, problem, done, host, host, lost))
     return {"state": "failed", "message": problem, "remaining": [text]}
 
 

@@ -489,6 +489,11 @@ def ca_restarts(situation: Situation, base: dict) -> list:
     return [{"role": "ca", "host": base["ca_new"], "only": link.get("only")}]
 
 
+def ca_held(situation: Situation, host: str | None) -> bool:
+    """Whether the CA of a host is kept from starting, because its numbers could not be raised."""
+    return bool(host) and bool(((situation.probes.get(host) or {}).get("ca") or {}).get("held"))
+
+
 def ca_take_over(situation: Situation, base: dict, copied: bool, promote: bool) -> dict | None:
     """``{"host", "lost"}`` when the CA of the site that takes over goes on from a copy that may be too old, else None.
 
@@ -501,6 +506,8 @@ def ca_take_over(situation: Situation, base: dict, copied: bool, promote: bool) 
         return None
     if base["edition"] != "later" and not ca_initialised(situation, host):
         return None
+    if ca_held(situation, host):
+        return {"host": host, "lost": lost}
     if unit_active(situation.probes, host, situation.units["ca"]):
         return None
     digests = [((situation.probes.get(name) or {}).get("ca") or {}).get("digest") for name in (host, lost)]
@@ -896,6 +903,9 @@ def _after_promotion(situation, flipped, params, base):
             "failover of ours made it primary." % (candidate, target)
         )
     open_work = unfinished(situation, flipped, params, base)
+    if ca_held(situation, base["ca_new"]):
+        # Not a part of what is proven at the end: a CA that cannot sign is no reason to call a failover failed.
+        open_work.append("the CA on %s is held back" % base["ca_new"])
     if not open_work:
         away = [host for host in situation.sites[other]["hosts"] if not reachable(situation.probes, host)]
         reason = "%s is the active site already." % target

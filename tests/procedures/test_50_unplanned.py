@@ -9,6 +9,7 @@ import re
 import pytest
 from running_lab import wait_until
 
+PROCESSOR = "circonus-ca_processor"
 HOSTS = ("app1", "app2", "app3", "store1", "store2", "store3")
 
 
@@ -55,6 +56,11 @@ class TestUnplanned:
         target = "west" if lost == "east" else "east"
         old, new = "%s-app1" % lost, "%s-app1" % target
         given = max(next_serial(lab, lost), next_serial(lab, target)) if next_serial(lab, target) else None
+        key = "/opt/circonus/CA/private/ca.key"
+        held = bool(given) and kind == "paused"
+        if held:
+            lab.on(new, "sh", "-c", "mv %s /root/kept.key; echo nothing > %s" % (key, key))
+            copied = next_serial(lab, target)
         fail(lab, lost, kind)
 
         refused = lab.failover(target, datacenter_failover_mode="unplanned")
@@ -73,10 +79,15 @@ class TestUnplanned:
         lab.sql(new, "create table if not exists public.after_failover(n int)", database="circonus")
         lab.sql(new, "insert into public.after_failover values (1)", database="circonus")
 
-        if given:
+        if held:
+            said = " ".join(run.report["remaining"])
+            assert "The CA on %s does not sign" % new in said and "start the same command again" in said, said
+            assert lab.on(new, "systemctl", "is-active", PROCESSOR, check=False).stdout.strip() == "inactive"
+            assert next_serial(lab, target) == copied
+        elif given:
             raised = next_serial(lab, target)
             assert raised > given + 900, "what the lost CA may have issued since is not given once more"
-            assert lab.on(new, "systemctl", "is-active", "circonus-ca_processor").stdout.strip() == "active"
+            assert lab.on(new, "systemctl", "is-active", PROCESSOR).stdout.strip() == "active"
             if kind == "killed":
                 assert issue(lab, "%s-app2" % target) >= raised
 
@@ -99,10 +110,15 @@ class TestUnplanned:
 
         rejoined = lab.rejoin(old)
         assert rejoined.rc == 0 and rejoined.result in ("ok", "nothing_to_do"), rejoined
+        if held:
+            lab.on(new, "mv", "/root/kept.key", key)
         again = lab.failover(target)
         assert again.rc == 0 and again.result in ("ok", "nothing_to_do"), again
         lab.assert_settled(target)
-        if given:
+        if held:
+            assert next_serial(lab, target) > given + 900
+            assert lab.on(new, "systemctl", "is-active", PROCESSOR).stdout.strip() == "active"
+        elif given:
             assert next_serial(lab, target) < raised + 500, "a second run does not raise again"
         rows = wait_until(
             lambda: lab.sql(old, "select count(*) from public.after_failover", database="circonus", check=False),

@@ -481,6 +481,15 @@ class TestCaTakeOver:
         moved.probes["west-app1"]["ca"]["digest"] = "newer"
         assert moved.decide()["take_over"] is None
 
+    def test_a_held_ca_is_work_for_the_same_command(self):
+        moved = Platform("west")
+        moved.params = dict(PARAMS, datacenter_failover_to="west", circonus_confirm="west", circonus_clients="none")
+        assert moved.decide()["result"] == "nothing_to_do"
+        moved.probes["west-app1"]["ca"]["held"] = True
+        verdict = moved.decide()
+        assert verdict["result"] == "proceed" and "the CA on west-app1 is held back" in verdict["reason"]
+        assert verdict["take_over"] == {"host": "west-app1", "lost": "east-app1"}
+
     def test_2019_only_where_somebody_put_a_ca(self, lost):
         wanted = {"datacenter_failover_mode": "unplanned", "datacenter_failover_accept_data_loss": 10**9,
                   "circonus_edition": "2019"}
