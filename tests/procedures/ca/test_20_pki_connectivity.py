@@ -87,8 +87,9 @@ class TestBroken:
         first, states, run = east(running)
         assert first == 2 and states[4] == states[6] == "not_reached" and states[3] == states[7] == "pass", run
         assert remedy(run, 2).startswith("ca_reissue.yml -e ca_reissue_limit=" + CLIENT)
-        follow(running, remedy(run, 2))
-        assert east(running)[0] is None
+        # What that runs in the end; its restarts take a minute, and the audit's test sees them.
+        again = running.play("hooper_run", "--limit", CLIENT)
+        assert again.rc == 0 and east(running)[0] is None, again
 
     def test_3_another_ca(self, running, forge, keep):
         # Any certificate will do.
