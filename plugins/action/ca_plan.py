@@ -145,12 +145,10 @@ class ActionModule(ActionBase):
 
     def _sum_up_datacenter_failover(self, task_vars, run, journal, base):
         wanted, answer = base["take_over"], dict(self._task.args["answer"])
-        told = ca_moves.take_over_outcome(wanted, answer)
-        journal.append("step", name="Raise the next serial and CRL number", host=wanted["host"], state=told["state"],
-                       seconds=0.0, started=procedure.now(), message=told["message"])
-        for text in told["remaining"]:
+        remaining = ca_moves.take_over_remaining(wanted, answer)
+        for text in remaining:
             journal.append("remaining", text=text)
-        return {"changed": told["state"] == "changed", "msg": told["message"]}
+        return {"msg": "; ".join(remaining) or "The numbers of the CA on %s are raised." % wanted["host"]}
 
     # -- ca_failover
 

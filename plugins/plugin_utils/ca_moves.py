@@ -415,12 +415,11 @@ def take_over_wanted(wanted: dict, authorities: dict, seen: dict, database: dict
     return dict(result, **floors(authorities, have, seen, margin * max(1, int(database.get("timeline") or 1))))
 
 
-def take_over_outcome(wanted: dict, answer: dict) -> dict:
-    """What the report says: ``{"state", "message", "remaining"}``. answer: of the module ca_authority."""
+def take_over_remaining(wanted: dict, answer: dict) -> list:
+    """What somebody has to do: nothing, or one sentence. answer: of the module ca_authority."""
     host, lost = wanted["host"], wanted["lost"]
     if answer.get("taken"):
-        return {"state": "changed" if answer.get("changed") else "ok", "remaining": [],
-                "message": "next serial number %X, CRL number %X" % (answer["serial"], answer["crl_number"])}
+        return []
     problem = (answer.get("problem") or answer.get("msg") or "no answer").rstrip(".")
     done = "it is kept from starting"
     if "taken" not in answer:
@@ -430,7 +429,7 @@ def take_over_outcome(wanted: dict, answer: dict) -> dict:
         "certificate is issued or renewed; %s. Mend that and start the same command again, or restore an archive: "
         "ca_failover.yml -e ca_failover_to=%s -e circonus_confirm=%s -e ca_failover_mode=lost -e "
         "ca_failover_lost_host=%s -e ca_failover_backup=<archive>." % (host, lost, problem, done, host, host, lost))
-    return {"state": "failed", "message": problem, "remaining": [text]}
+    return [text]
 
 
 # -- ca_sync and ca_backup -------------------------------------------------------------------------------------------

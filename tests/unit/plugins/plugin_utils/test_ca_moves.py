@@ -302,21 +302,17 @@ class TestTakeOver:
         database = {"system_identifier": None, "timeline": 4}
         assert self.wanted({"west-app1": authority()}, database=database)["event"] == ""
 
-    def test_a_raise_is_a_step_and_nothing_remains(self):
-        answer = {"taken": True, "changed": True, "serial": 0x2000, "crl_number": 9}
-        told = ca_moves.take_over_outcome(self.WANTED, answer)
-        assert told == {"state": "changed", "message": "next serial number 2000, CRL number 9", "remaining": []}
+    def test_nothing_remains_of_a_raise(self):
+        assert ca_moves.take_over_remaining(self.WANTED, {"taken": True, "serial": 0x2000, "crl_number": 9}) == []
 
     def test_a_held_ca_is_one_sentence_with_the_way_out(self):
-        told = ca_moves.take_over_outcome(self.WANTED, {"taken": False, "problem": "No key."})
-        assert told["state"] == "failed"
-        (text,) = told["remaining"]
-        assert "No key. No certificate is issued" in text and "kept from starting" in text
+        (text,) = ca_moves.take_over_remaining(self.WANTED, {"taken": False, "problem": "No key."})
+        assert "No key. No certificate is issued" in text and "kept from starting. Mend that" in text
         assert "ca_failover_to=west-app1 -e circonus_confirm=west-app1 -e ca_failover_mode=lost" in text
 
     def test_a_host_that_did_not_answer_has_to_be_stopped_by_hand(self):
-        told = ca_moves.take_over_outcome(self.WANTED, {"unreachable": True, "msg": "no route"})
-        assert "stop circonus-ca_processor there now" in told["remaining"][0]
+        (text,) = ca_moves.take_over_remaining(self.WANTED, {"reachable": False, "msg": "no route"})
+        assert "no route. No" in text and "stop circonus-ca_processor there now" in text
 
 
 class TestReturned:
