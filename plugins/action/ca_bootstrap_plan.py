@@ -14,6 +14,7 @@ from ansible_collections.circonus.inside.plugins.plugin_utils import (
     catalogue,
     pki,
     pki_audit,
+    play,
     procedure,
     site_model,
 )
@@ -44,13 +45,8 @@ class ActionModule(OperationPlan):
     @staticmethod
     def _findings(task_vars):
         """Findings of the audit over the newest answers of all hosts that were asked."""
-        groups, hostvars = task_vars["groups"], task_vars["hostvars"]
-        nodes, answers = {}, {}
-        for host in [*groups.get("hooper", []), *groups.get("brokers", [])]:
-            node = hostvars[host]["circonus_node"]
-            nodes[host] = {"site": node.get("site"), "roles": [str(role) for role in node["roles"]]}
-            answer = hostvars[host].get("circonus_answer")
-            answers[host] = dict(answer) if answer else None
+        nodes = play.nodes(task_vars)
+        answers = {host: play.answer(task_vars, host, "circonus_answer") for host in nodes}
         return pki_audit.evaluate(nodes, answers, {})["findings"]
 
     def _decide(self, situation, task_vars, run, journal):

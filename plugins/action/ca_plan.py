@@ -12,9 +12,9 @@ from ansible_collections.circonus.inside.plugins.module_utils import site_file
 from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
 from ansible_collections.circonus.inside.plugins.plugin_utils import (
     ca_moves,
-    catalogue,
     failover,
     pki,
+    play,
     procedure,
     site_model,
 )
@@ -47,40 +47,18 @@ class ActionModule(ActionBase):
     # -- what is known
 
     def _situation(self, task_vars):
-        described = self._templar.template(task_vars.get("circonus_sites")) or {}
-        if not described:
-            raise InsideError(
-                "Expected sites from the inventory plugin circonus.inside.site, found none. Use an inventory file "
-                "*.site.yml."
-            )
-        sites = {
-            name: {"raw": site_model.load_site(entry["file"]), "hosts": list(entry["hosts"]), "file": entry["file"]}
-            for name, entry in described.items()
-        }
-        hosts = [host for site in sites.values() for host in site["hosts"]]
-        probes = {
-            host: self._answer(task_vars, host, "circonus_probe") or {"reachable": False, "msg": "not in this play"}
-            for host in hosts
-        }
-        units = {name: catalogue.unit_names(name) for name in catalogue.names()}
-        return failover.Situation(sites, probes, units)
-
-    @staticmethod
-    def _answer(task_vars, host, name):
-        hostvars = task_vars["hostvars"]
-        answer = hostvars[host].get(name) if host in hostvars else None
-        return dict(answer) if answer and not answer.get("skipped") else {}
+        return play.situation(self._templar, task_vars)
 
     def _authorities(self, task_vars, situation):
         found = {}
         for host in ca_moves.ca_hosts(situation.sites):
-            answer = self._answer(task_vars, host, "circonus_ca")
+            answer = play.answer(task_vars, host, "circonus_ca")
             found[host] = answer or {"reachable": False, "msg": situation.probes[host].get("msg")}
         return found
 
     def _seen(self, task_vars, situation):
         """Serial numbers and CRL numbers in use, and certificates that the CA does not verify."""
-        answers = {host: self._answer(task_vars, host, "circonus_pki") for host in situation.probes}
+        answers = {host: play.answer(task_vars, host, "circonus_pki") or {} for host in situation.probes}
         seen = {"serials": {}, "crl_numbers": [], "broken": []}
         held = [answer.get("certificate") for answer in self._authorities(task_vars, situation).values()]
         trusted = [item for answer in answers.values() for item in answer.get("files") or [] if item["kind"] == "ca"]
@@ -147,6 +125,30 @@ class ActionModule(ActionBase):
         for text in verdict.get("remaining") or []:
             journal.append("remaining", text=text)
         return {"verdict": verdict}
+
+    # -- the CA in an unplanned datacenter_failover; nothing of it may end the run
+
+    def _copy_datacenter_failover(self, task_vars, run, journal, base):
+        candidate = base["candidate"]
+        promoted = play.answer(task_vars, candidate, "circonus_switchover") or {}
+        try:
+            situation = self._situation(task_vars)
+            facts = failover.db(situation.probes, candidate)
+            database = {"system_identifier": facts.get("system_identifier"),
+                        "timeline": promoted.get("timeline") if base["promote"] else facts.get("timeline")}
+            decision = ca_moves.take_over_wanted(
+                base["take_over"], self._authorities(task_vars, situation), self._seen(task_vars, situation), database,
+                run["parameters"]["ca_failover_margin"])
+        except (InsideError, KeyError, TypeError, ValueError) as error:
+            decision = {"event": "", "serial_floor": None, "crl_floor": None, "problem": str(error)}
+        return {"decision": decision}
+
+    def _sum_up_datacenter_failover(self, task_vars, run, journal, base):
+        wanted, answer = base["take_over"], dict(self._task.args["answer"])
+        remaining = ca_moves.take_over_remaining(wanted, answer)
+        for text in remaining:
+            journal.append("remaining", text=text)
+        return {"msg": "; ".join(remaining) or "The numbers of the CA on %s are raised." % wanted["host"]}
 
     # -- ca_failover
 

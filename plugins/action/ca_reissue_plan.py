@@ -8,7 +8,14 @@ import os
 
 from ansible_collections.circonus.inside.plugins.action.operation_plan import ActionModule as OperationPlan
 from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
-from ansible_collections.circonus.inside.plugins.plugin_utils import ca_reissue, catalogue, pki, platform, procedure
+from ansible_collections.circonus.inside.plugins.plugin_utils import (
+    ca_reissue,
+    catalogue,
+    pki,
+    platform,
+    play,
+    procedure,
+)
 
 
 class ActionModule(OperationPlan):
@@ -36,28 +43,15 @@ class ActionModule(OperationPlan):
 
     # -- what the hosts said
 
-    def _known(self, task_vars):
-        """{host: {"site", "roles"}} of Hooper's hosts and the brokers."""
-        groups, hostvars = task_vars["groups"], task_vars["hostvars"]
-        nodes = {}
-        for host in [*groups.get("hooper", []), *groups.get("brokers", [])]:
-            node = hostvars[host]["circonus_node"]
-            nodes[host] = {"site": node.get("site"), "roles": [str(role) for role in node["roles"]]}
-        return nodes
-
     @staticmethod
     def _answers(task_vars, nodes):
         """The newest answer of each host."""
-        found = {}
-        for host in nodes:
-            mine = task_vars["hostvars"][host]
-            answer = mine.get("circonus_answer_kept") or mine.get("circonus_answer")
-            found[host] = dict(answer) if answer else None
-        return found
+        return {host: play.answer(task_vars, host, "circonus_answer_kept")
+                or play.answer(task_vars, host, "circonus_answer") for host in nodes}
 
     def _decide(self, task_vars, run, journal):
         situation = self._situation(task_vars)
-        nodes, hostvars, params = self._known(task_vars), task_vars["hostvars"], run["parameters"]
+        nodes, hostvars, params = play.nodes(task_vars), task_vars["hostvars"], run["parameters"]
         release = params.get("circonus_release") or None
         sites = {host for site in situation.sites.values() for host in site["hosts"]}
         described = self._templar.template(task_vars.get("circonus_sites")) or {}
@@ -79,7 +73,7 @@ class ActionModule(OperationPlan):
         return {"verdict": verdict}
 
     def _judge(self, task_vars, run, journal):
-        args, nodes = self._task.args, self._known(task_vars)
+        args, nodes = self._task.args, play.nodes(task_vars)
         audit = ca_reissue.evaluate(nodes, self._answers(task_vars, nodes), run["parameters"])
         judged = ca_reissue.judge(audit, args["targets"], args["old_serials"])
         for text in judged["warnings"] if not judged["pending"] else []:

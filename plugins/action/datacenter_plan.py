@@ -11,7 +11,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.circonus.inside.plugins.module_utils import site_file
 from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
-from ansible_collections.circonus.inside.plugins.plugin_utils import catalogue, failover, procedure, site_model
+from ansible_collections.circonus.inside.plugins.plugin_utils import failover, play, procedure, site_model
 
 
 class ActionModule(ActionBase):
@@ -39,31 +39,15 @@ class ActionModule(ActionBase):
         return result
 
     def _context(self, args, task_vars, run):
-        described = self._templar.template(task_vars.get("circonus_sites")) or {}
-        if not described:
-            raise InsideError(
-                "Expected sites from the inventory plugin circonus.inside.site, found none. Use an inventory "
-                "file *.site.yml."
-            )
-        raw = {name: site_model.load_site(entry["file"]) for name, entry in described.items()}
-        sites = {
-            name: {"raw": raw[name], "hosts": list(entry["hosts"]), "file": entry["file"]}
-            for name, entry in described.items()
-        }
-        probes = {}
-        hostvars = task_vars["hostvars"]
-        for site in sites.values():
-            for host in site["hosts"]:
-                answer = hostvars[host].get(args.get("probe", "circonus_probe")) if host in hostvars else None
-                probes[host] = dict(answer) if answer else {"reachable": False, "msg": "not in this play"}
+        situation = play.situation(self._templar, task_vars, args.get("probe", "circonus_probe"))
         return {
             "procedure": args["procedure"],
-            "raw": raw,
-            "sites": sites,
-            "probes": probes,
+            "raw": {name: site["raw"] for name, site in situation.sites.items()},
+            "sites": situation.sites,
+            "probes": situation.probes,
             "params": run["parameters"],
             "run": run,
-            "units": {name: catalogue.unit_names(name) for name in catalogue.names()},
+            "units": situation.units,
             "base": args.get("base") or {},
         }
 

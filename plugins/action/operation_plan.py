@@ -13,8 +13,8 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
 from ansible_collections.circonus.inside.plugins.plugin_utils import (
     catalogue,
-    failover,
     operations,
+    play,
     procedure,
     site_model,
 )
@@ -46,25 +46,8 @@ class ActionModule(ActionBase):
         return result
 
     def _situation(self, task_vars):
-        described = self._templar.template(task_vars.get("circonus_sites")) or {}
-        if not described:
-            raise InsideError(
-                "Expected sites from the inventory plugin circonus.inside.site, found none. Use an inventory file "
-                "*.site.yml."
-            )
-        sites = {
-            name: {"raw": site_model.load_site(entry["file"]), "hosts": list(entry["hosts"]), "file": entry["file"]}
-            for name, entry in described.items()
-        }
-        probes, hostvars = {}, task_vars["hostvars"]
         # Brokers are in no site.json; they answer all the same when they are in the play.
-        known = [host for site in sites.values() for host in site["hosts"]]
-        for hosts in (known, [host for host in task_vars["ansible_play_hosts_all"] if host not in known]):
-            for host in hosts:
-                answer = hostvars[host].get("circonus_probe") if host in hostvars else None
-                probes[host] = dict(answer) if answer else {"reachable": False, "msg": "not in this play"}
-        units = {name: catalogue.unit_names(name) for name in catalogue.names()}
-        return failover.Situation(sites, probes, units)
+        return play.situation(self._templar, task_vars, more=task_vars["ansible_play_hosts_all"])
 
     @staticmethod
     def _answers(task_vars):

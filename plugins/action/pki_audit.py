@@ -10,7 +10,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
 from ansible_collections.circonus.inside.plugins.plugin_utils import findings as f
-from ansible_collections.circonus.inside.plugins.plugin_utils import pki, pki_audit, procedure
+from ansible_collections.circonus.inside.plugins.plugin_utils import pki, pki_audit, play, procedure
 
 
 class ActionModule(ActionBase):
@@ -27,13 +27,8 @@ class ActionModule(ActionBase):
         journal = procedure.Journal(run.get("journal", os.devnull))
         if not run or journal.stopped():
             return dict(result, skipped=True, changed=False, msg="The run has been stopped.")
-        nodes, answers = {}, {}
-        groups, hostvars = task_vars["groups"], task_vars["hostvars"]
-        for host in [*groups.get("hooper", []), *groups.get("brokers", [])]:
-            node = hostvars[host]["circonus_node"]
-            nodes[host] = {"site": node.get("site"), "roles": [str(role) for role in node["roles"]]}
-            answer = hostvars[host].get(self._task.args.get("answers") or "circonus_answer")
-            answers[host] = dict(answer) if answer else None
+        nodes, name = play.nodes(task_vars), self._task.args.get("answers") or "circonus_answer"
+        answers = {host: play.answer(task_vars, host, name) for host in nodes}
         try:
             pki.need()
             verdict = pki_audit.evaluate(nodes, answers, run["parameters"])

@@ -9,9 +9,9 @@ import os
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.circonus.inside.plugins.module_utils import site_file
-from ansible_collections.circonus.inside.plugins.module_utils.errors import BadInput, InsideError
+from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
 from ansible_collections.circonus.inside.plugins.plugin_utils import findings as f
-from ansible_collections.circonus.inside.plugins.plugin_utils import platform, procedure, site_model
+from ansible_collections.circonus.inside.plugins.plugin_utils import platform, play, procedure
 
 
 class ActionModule(ActionBase):
@@ -38,30 +38,13 @@ class ActionModule(ActionBase):
         return dict(result, changed=False, findings=verdict["findings"], msg=reason)
 
     def _platform(self, task_vars, parameters):
-        described = self._templar.template(task_vars.get("circonus_sites")) or {}
-        if not described:
-            raise BadInput(
-                "Expected sites from the inventory plugin circonus.inside.site, found none. Use an inventory "
-                "file *.site.yml."
-            )
-        sites = {}
-        for name, entry in described.items():
-            raw = site_model.load_site(entry["file"])
-            sites[str(name)] = {
-                "raw": raw,
-                "hosts": [str(host) for host in entry["hosts"]],
-                "active": entry["active"],
-                "digest": site_file.canonical_sha256(raw),
-            }
-        nodes, answers = {}, {}
-        groups, hostvars = task_vars["groups"], task_vars["hostvars"]
-        for host in [*groups.get("hooper", []), *groups.get("brokers", [])]:
-            node = hostvars[host]["circonus_node"]
-            nodes[host] = {"site": node.get("site"), "roles": [str(role) for role in node["roles"]]}
+        sites = {name: dict(site, digest=site_file.canonical_sha256(site["raw"]))
+                 for name, site in play.sites(self._templar, task_vars).items()}
+        nodes, name = play.nodes(task_vars), self._task.args.get("answers") or "circonus_answer"
+        for host, node in nodes.items():
             if "broker" in node["roles"]:
-                nodes[host]["address"] = str(hostvars[host].get("ansible_host") or "") or None
-            answer = hostvars[host].get(self._task.args.get("answers") or "circonus_answer")
-            answers[host] = dict(answer) if answer else None
+                node["address"] = str(task_vars["hostvars"][host].get("ansible_host") or "") or None
+        answers = {host: play.answer(task_vars, host, name) for host in nodes}
         # What the release that the hosts report does not have is not looked for.
         release = parameters.get("circonus_release") or platform.release_of(answers)
         entries = {host: platform.role_entries(node["roles"], release, host) for host, node in nodes.items()}

@@ -24,7 +24,7 @@ class ActionModule(ActionBase):
 
     _supports_check_mode = True
     _supports_diff = False
-    _VALID_ARGS = frozenset(("module", "args", "title", "probe", "facts", "remaining", "quiet", "announce"))
+    _VALID_ARGS = frozenset(("module", "args", "title", "probe", "facts", "remaining", "quiet", "announce", "optional"))
 
     def run(self, tmp=None, task_vars=None):
         """Execute the wrapped module unless the run has been stopped."""
@@ -38,7 +38,8 @@ class ActionModule(ActionBase):
         host = self._task.delegate_to or task_vars["inventory_hostname"]
         title = args.get("title") or self._task.get_name().split(" : ")[-1]
         started, clock = p.now(), time.monotonic()
-        probe = bool(args.get("probe"))
+        optional = boolean(args.get("optional", False))
+        probe = bool(args.get("probe")) or optional
         if boolean(args.get("announce", False)):
             display.display("%s  %s on %s ..." % (time.strftime("%H:%M:%S"), title, host))
         try:
@@ -55,6 +56,9 @@ class ActionModule(ActionBase):
         else:
             outcome.setdefault("reachable", True)
             state = self._state(outcome)
+        if optional and outcome.get("failed"):
+            # ignore_unreachable and failed_when do not help: with any_errors_fatal an ignored host ends the play.
+            outcome["failed"] = False
         seconds = round(time.monotonic() - clock, 3)
         quiet = boolean(args.get("quiet", False))
         outcome.update(step_seconds=seconds, step_title=title, step_host=str(host), step_quiet=quiet)

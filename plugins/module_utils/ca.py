@@ -29,6 +29,8 @@ from ansible_collections.circonus.inside.plugins.module_utils.errors import BadI
 
 PATH = "/opt/circonus/CA"
 STATE_DIR = "/var/lib/circonus-inside"
+#: In STATE_DIR: keeps the processor from starting while the copy is not known to be good, see ca_takeover.
+HELD = "ca-held"
 ENVELOPE_BITS = 3072
 _RUN_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 _KEY_MARKS = (b"PRIVATE KEY-----",)
@@ -141,22 +143,25 @@ def envelope_paths(state_dir, run_id):
     return directory, os.path.join(directory, "envelope.key"), os.path.join(directory, "envelope.crt")
 
 
-def openssl(arguments, data=None, program="openssl"):
-    """Run openssl; returns its standard output (bytes). Raises CommandFailed without any of its input."""
+def openssl(arguments, data=None, cwd="/", key_pass=None, program="openssl"):
+    """Run openssl in ``cwd``; returns its standard output (bytes). Raises CommandFailed without any of its input.
+
+    key_pass: pass phrase of the CA key, which goes by the environment (``env:CA_KEY_PASS``).
+    """
+    environment = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C", "RANDFILE": "/dev/null"}
+    if key_pass is not None:
+        environment["CA_KEY_PASS"] = key_pass
     try:
-        process = subprocess.Popen(
-            [program] + arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+        process = subprocess.Popen([program] + arguments, cwd=cwd, env=environment, stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         out, err = process.communicate(data)
     except OSError as exc:
         raise CommandFailed("Cannot run {0}: {1}. Install openssl on this host.".format(program, exc.strerror))
-    if process.returncode != 0:
-        lines = err.decode("utf-8", "replace").strip().splitlines()
-        raise CommandFailed(
-            "openssl {0} failed with {1}: {2}. Check openssl on this host.".format(
-                arguments[0], process.returncode, lines[-1] if lines else "no message"
-            )
-        )
+    if process.returncode:
+        lines = [line for line in err.decode("utf-8", "replace").splitlines() if line.strip()]
+        raise CommandFailed("Expected openssl {0} to succeed{1}, found exit code {2}: {3}. Check {4}.".format(
+            arguments[0], "" if cwd == "/" else " in " + cwd, process.returncode, lines[-1] if lines else "no word",
+            "openssl on this host" if cwd == "/" else "ca.key_pass of site.json and the files of the authority"))
     return out
 
 
@@ -337,6 +342,9 @@ def install(envelope, expected, directory, state_dir, run_id, mark="", check_mod
     target = new_target(directory, run_id)
     moved = put_in_place(unseal(envelope, expected, target, state_dir, run_id), directory, aside)
     remove_envelope(state_dir, run_id)
+    # What was not known to be good is not there any more.
+    if os.path.exists(os.path.join(state_dir, HELD)):
+        os.unlink(os.path.join(state_dir, HELD))
     return {"changed": True, "aside": moved}
 
 

@@ -19,7 +19,6 @@ import os
 import re
 import shutil
 import ssl
-import subprocess
 import tempfile
 import time
 
@@ -125,10 +124,12 @@ def read_number(path):
 def write_number(path, number):
     """Replace the number in a file, durably; owner and mode are kept."""
     text = "%X" % number
-    _replace(path, ("0" * (len(text) % 2) + text + "\n").encode("ascii"))
+    replace(path, ("0" * (len(text) % 2) + text + "\n").encode("ascii"))
 
 
-def _replace(path, data):
+def replace(path, data):
+    """Put ``data`` (bytes) into a file, durably; owner and mode are kept, of a new file 0644 and that of its directory.
+    """
     like = path if os.path.exists(path) else os.path.dirname(path)
     info = os.stat(like)
     temporary = "{0}.new-{1}".format(path, os.getpid())
@@ -154,32 +155,6 @@ def read_certificate(path):
         return "", ""
 
 
-def run(arguments, cwd, key_pass=None, data=None):
-    """Run openssl in ``cwd``; the pass phrase goes by the environment. Returns its output. Raises CommandFailed."""
-    environment = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C", "RANDFILE": "/dev/null"}
-    if key_pass is not None:
-        environment["CA_KEY_PASS"] = key_pass
-    try:
-        process = subprocess.Popen(
-            ["openssl"] + arguments,
-            cwd=cwd,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        out, err = process.communicate(data)
-    except OSError as exc:
-        raise CommandFailed("Cannot run openssl: {0}. Install it on this host.".format(exc.strerror))
-    if process.returncode:
-        lines = [line for line in err.decode("utf-8", "replace").splitlines() if line.strip()]
-        raise CommandFailed(
-            "Expected openssl {0} to succeed in {1}, found exit code {2}: {3}. Check ca.key_pass of site.json and the "
-            "files of the authority.".format(arguments[0], cwd, process.returncode, lines[-1] if lines else "no word")
-        )
-    return out.decode("utf-8", "replace")
-
-
 def key_pass(site_path=site_file.PATH):
     """Pass phrase of the CA key from the installed site.json."""
     value = site_file.role_of(site_file.load(site_path), "ca").get("key_pass")
@@ -192,8 +167,8 @@ def crl_facts(path, cwd="/"):
     """``{"number", "next_update"}`` of a CRL (int, epoch seconds), ``{}`` where there is none."""
     if not os.path.exists(path):
         return {}
-    found = dict(line.split("=", 1) for line in run(["crl", "-in", path, "-noout", "-nextupdate", "-crlnumber"], cwd)
-                 .splitlines() if "=" in line)
+    out = ca.openssl(["crl", "-in", path, "-noout", "-nextupdate", "-crlnumber"], cwd=cwd).decode("utf-8", "replace")
+    found = dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
     number = found.get("crlNumber", "0").strip()
     return {
         "number": int(number, 16) if re.match(r"^(0x)?[0-9A-Fa-f]+$", number) else 0,
@@ -273,14 +248,15 @@ def trial(home, origin, phrase, config=CONFIG):
     plain = os.path.join(home, ".trial.req.cnf")
     with open(plain, "w") as handle:
         handle.write("[req]\ndistinguished_name = name\n[name]\n")
-    run(["req", "-new", "-config", plain, "-newkey", "rsa:2048", "-nodes", "-sha256", "-keyout", key, "-out", request]
-        + ["-subj", "/CN=circonus-inside-trial-" + serial.lower()], home)
-    run(["ca", "-config", own, "-batch", "-notext", "-policy", POLICY, "-days", "1", "-in", request, "-out", signed]
-        + ["-passin", "env:CA_KEY_PASS"], home, phrase)
-    answer = run(["verify", "-CAfile", paths["certificate"], signed], home).strip()
+    ca.openssl(["req", "-new", "-config", plain, "-newkey", "rsa:2048", "-nodes", "-sha256", "-keyout", key]
+               + ["-out", request, "-subj", "/CN=circonus-inside-trial-" + serial.lower()], cwd=home)
+    ca.openssl(["ca", "-config", own, "-batch", "-notext", "-policy", POLICY, "-days", "1", "-in", request]
+               + ["-out", signed, "-passin", "env:CA_KEY_PASS"], cwd=home, key_pass=phrase)
+    answer = ca.openssl(["verify", "-CAfile", paths["certificate"], signed], cwd=home).decode("utf-8").strip()
     if not answer.endswith(": OK"):
         raise Refused("Expected a certificate that {0} verifies, found: {1}.".format(paths["certificate"], answer))
-    used = run(["x509", "-noout", "-serial", "-in", signed], home).strip().rpartition("=")[2]
+    out = ca.openssl(["x509", "-noout", "-serial", "-in", signed], cwd=home).decode("ascii")
+    used = out.strip().rpartition("=")[2]
     if used != "7F" + serial:
         raise Refused("Expected a trial with a random serial number, found {0}. Nothing was changed.".format(used))
     return used
@@ -337,9 +313,10 @@ def advance(home, serial_floor, crl_floor, phrase, config=CONFIG, crl=CRL, check
             write_number(paths["crlnumber"], number)
             fresh = "{0}.new-{1}".format(target, os.getpid())
             try:
-                run(["ca", "-config", config, "-gencrl", "-passin", "env:CA_KEY_PASS", "-out", fresh], home, phrase)
+                ca.openssl(["ca", "-config", config, "-gencrl", "-passin", "env:CA_KEY_PASS", "-out", fresh], cwd=home,
+                           key_pass=phrase)
                 with open(fresh, "rb") as handle:
-                    _replace(target, handle.read())
+                    replace(target, handle.read())
             finally:
                 if os.path.exists(fresh):
                     os.unlink(fresh)

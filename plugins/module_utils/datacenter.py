@@ -125,7 +125,8 @@ def collect(params):
         "addresses": lambda: [entry for entry in address.addresses() if entry["interface"] != "lo"],
     }
     if "ca" in roles:
-        parts["ca"] = lambda: ca.summary(params["ca_path"])
+        held = os.path.join(params.get("state_dir") or ca.STATE_DIR, ca.HELD)
+        parts["ca"] = lambda: dict(ca.summary(params["ca_path"]), held=os.path.exists(held))
     if "web_db" in roles:
         parts["web_db"] = lambda: web_db.collect(dict(params.get("web_db") or {}))
     if "web_frontend" in roles:

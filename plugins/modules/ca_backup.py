@@ -19,20 +19,15 @@ description:
   - V(restored) puts an archive in place. What is there goes aside and is never deleted.
 author:
   - circonus.inside contributors (@circonus-inside)
+extends_documentation_fragment:
+  - circonus.inside.ca
+  - circonus.inside.ca.signing
 options:
   state:
     description: What to do.
     type: str
     choices: [present, restored]
     default: present
-  path:
-    description: Home of the CA.
-    type: path
-    default: /opt/circonus/CA
-  config:
-    description: Its openssl configuration, from there.
-    type: str
-    default: openssl.cnf
   directory:
     description: Where the archives are kept. Made with mode 0700.
     type: path
@@ -59,20 +54,10 @@ options:
   run_id:
     description: Part of the name under which what is there goes aside.
     type: str
-  site_path:
-    description: The installed site.json, which has the pass phrase of the CA key.
-    type: path
-    default: /opt/circonus/var/chef-solo/data_bags/service_map/site.json
-  state_dir:
-    description: Directory in which the private directory of the proof is made and removed.
-    type: path
-    default: /var/lib/circonus-inside
   processor_unit:
     description: A CA that is in use is not replaced, so V(restored) refuses while this unit is active.
     type: str
     default: circonus-ca_processor
-requirements:
-  - openssl on the host
 attributes:
   check_mode:
     support: full

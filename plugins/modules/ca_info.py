@@ -16,19 +16,10 @@ description:
   - A host whose CA cannot be read is an answer, with RV(problem), because a damaged CA host is what a failover is for.
 author:
   - circonus.inside contributors (@circonus-inside)
+extends_documentation_fragment:
+  - circonus.inside.ca
+  - circonus.inside.ca.crl
 options:
-  path:
-    description: Home of the CA.
-    type: path
-    default: /opt/circonus/CA
-  config:
-    description: Its openssl configuration, from there.
-    type: str
-    default: openssl.cnf
-  crl:
-    description: Its CRL, from there.
-    type: str
-    default: public-info/ca.crl
   backup_directory:
     description: Where ca_backup.yml keeps its archives.
     type: path

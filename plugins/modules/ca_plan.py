@@ -21,7 +21,7 @@ options:
     description: Name of the procedure.
     type: str
     required: true
-    choices: [ca_backup, ca_failover, ca_sync]
+    choices: [ca_backup, ca_failover, ca_sync, datacenter_failover]
   phase:
     description:
       - V(decide) before anything changes, V(copy) once nobody signs any more, V(save) the site files of the controller,
@@ -34,7 +34,7 @@ options:
     type: dict
     default: {}
   answer:
-    description: For V(sum_up). What the module ca_backup returned.
+    description: For V(sum_up). What the module ca_backup or ca_authority returned.
     type: dict
   final:
     description: For V(prove). Whether a result that is not proven yet stops the run.

@@ -148,7 +148,8 @@ ca:
   description:
     - Whether the CA directory is there (C(present)) and has keys (C(initialised)), C(files), C(newest_mtime) (epoch),
       C(digest)
-      of its content without key bytes, and the state of the C(processor). Empty without the role.
+      of its content without key bytes, the state of the C(processor), and whether it is C(held), kept from starting by
+      M(circonus.inside.ca_authority). Empty without the role.
   returned: success
   type: dict
 space:

@@ -50,6 +50,12 @@ options:
     description: Print a line when the step starts, because it may take long.
     type: bool
     default: false
+  optional:
+    description:
+      - Whatever comes of the step, a host that cannot be reached included, the run goes on and the result is not called
+        failed. The journal has it as it was.
+    type: bool
+    default: false
 attributes:
   check_mode:
     support: full

@@ -347,15 +347,21 @@ def copy_decision(verdict: dict, authorities: dict, params: dict, seen: dict) ->
         decision["copy_from"] = source
         decision["refresh"] = _ahead_of(authorities, source or target, target)
     if verdict["mode"] == "lost":
-        margin = params["ca_failover_margin"]
         have = [authorities[host] for host in sorted(authorities) if usable(authorities, host)]
-        serials = [item["highest"] for item in have] + [int(serial, 16) for serial in seen["serials"]]
-        backups = [record for host in authorities for record in (authorities[host] or {}).get("backups") or []]
-        serials += [int(record.get("serial") or 1) - 1 for record in backups]
-        numbers = [item["crl"].get("number", 0) for item in have] + list(seen["crl_numbers"])
-        decision["serial_floor"] = max([0, *serials]) + 1 + margin
-        decision["crl_floor"] = max([0, *numbers]) + 1 + margin
+        decision.update(floors(authorities, have, seen, params["ca_failover_margin"]))
     return decision
+
+
+def floors(authorities: dict, have: list, seen: dict, margin: int) -> dict:
+    """``{"serial_floor", "crl_floor"}``: lowest next numbers of a CA that goes on from a copy which may be too old.
+
+    have: those of the authorities that are copies of it. margin: how far beyond the highest number that is known.
+    """
+    serials = [item["highest"] for item in have] + [int(serial, 16) for serial in seen["serials"]]
+    backups = [record for host in authorities for record in (authorities[host] or {}).get("backups") or []]
+    serials += [int(record.get("serial") or 1) - 1 for record in backups]
+    numbers = [item["crl"].get("number", 0) for item in have] + list(seen["crl_numbers"])
+    return {"serial_floor": max([0, *serials]) + 1 + margin, "crl_floor": max([0, *numbers]) + 1 + margin}
 
 
 def _ahead_of(authorities, one, target):
@@ -382,6 +388,48 @@ def twice(serials: dict) -> list:
         if len(different) > 1:
             found.append("serial %s is that of two certificates, %s" % (serial, " and ".join(different.values())))
     return found
+
+
+# -- the CA in an unplanned datacenter_failover ------------------------------------------------------------------------
+
+
+def take_over_wanted(wanted: dict, authorities: dict, seen: dict, database: dict, margin: int) -> dict:
+    """What the host that takes over has to do: ``{"event", "serial_floor", "crl_floor", "problem"}``.
+
+    wanted: ``{"host", "lost"}`` of the verdict. database: ``{"system_identifier", "timeline"}`` of the new primary. A
+    promotion begins a timeline that no other one has, so it tells this failover from every other, whoever asks. The
+    margin counts once for each: two sites that are lost one after the other, before the CA was copied again, go on from
+    nearly the same copy and must not land on the same numbers.
+    """
+    host = wanted["host"]
+    event = ""
+    if database.get("system_identifier") and database.get("timeline"):
+        event = "%s timeline %s" % (database["system_identifier"], database["timeline"])
+    result = {"event": event, "serial_floor": None, "crl_floor": None, "problem": ""}
+    if not usable(authorities, host):
+        answer = authorities.get(host) or {}
+        return dict(result, problem="Expected a copy of the CA with its keys on %s, found %s." % (
+            host, (answer.get("problem") or answer.get("msg") or "none").rstrip(".")))
+    have = [item for name, item in sorted(authorities.items()) if usable(authorities, name)
+            and item["fingerprint"] == authorities[host]["fingerprint"]]
+    return dict(result, **floors(authorities, have, seen, margin * max(1, int(database.get("timeline") or 1))))
+
+
+def take_over_remaining(wanted: dict, answer: dict) -> list:
+    """What somebody has to do: nothing, or one sentence. answer: of the module ca_authority."""
+    host, lost = wanted["host"], wanted["lost"]
+    if answer.get("taken"):
+        return []
+    problem = (answer.get("problem") or answer.get("msg") or "no answer").rstrip(".")
+    done = "it is kept from starting"
+    if "taken" not in answer:
+        done = "it could not be kept from starting either, so stop %s there now" % UNIT
+    text = (
+        "The CA on %s does not sign, because its numbers could not be raised beyond what %s may have issued: %s. No "
+        "certificate is issued or renewed; %s. Mend that and start the same command again, or restore an archive: "
+        "ca_failover.yml -e ca_failover_to=%s -e circonus_confirm=%s -e ca_failover_mode=lost -e "
+        "ca_failover_lost_host=%s -e ca_failover_backup=<archive>." % (host, lost, problem, done, host, host, lost))
+    return [text]
 
 
 # -- ca_sync and ca_backup -------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import fnmatch
 
 from ansible_collections.circonus.inside.plugins.module_utils.errors import BadInput
 from ansible_collections.circonus.inside.plugins.module_utils.site_file import canonical_sha256
-from ansible_collections.circonus.inside.plugins.plugin_utils import catalogue, operations, pki, pki_audit
+from ansible_collections.circonus.inside.plugins.plugin_utils import catalogue, findings, operations, pki, pki_audit
 from ansible_collections.circonus.inside.plugins.plugin_utils import failover as f
 
 #: What a new certificate for the same key mends.
@@ -30,7 +30,7 @@ PAIR = ("pki_key_mismatch", "pki_key_encrypted", "pki_key_in_public", "pki_revok
 #: What Hooper mends by itself once it runs.
 KEYSTORE = ("pki_keystore_missing", "pki_keystore_stale")
 #: What a fresh copy of the CA's own certificate mends.
-AUTHORITY = ("pki_missing", "pki_unreadable", "pki_malformed", "pki_ca_differs", "pki_key_in_public")
+AUTHORITY = findings.CA_COPY
 RUNNING = ("active", "activating", "reloading")
 #: Roles whose certificates come from elsewhere: a broker provisions itself, the CA's own is made once.
 FOREIGN = ("broker", "ca")

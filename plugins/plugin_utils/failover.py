@@ -489,6 +489,33 @@ def ca_restarts(situation: Situation, base: dict) -> list:
     return [{"role": "ca", "host": base["ca_new"], "only": link.get("only")}]
 
 
+def ca_held(situation: Situation, host: str | None) -> bool:
+    """Whether the CA of a host is kept from starting, because its numbers could not be raised."""
+    return bool(host) and bool(((situation.probes.get(host) or {}).get("ca") or {}).get("held"))
+
+
+def ca_take_over(situation: Situation, base: dict, copied: bool, promote: bool) -> dict | None:
+    """``{"host", "lost"}`` when the CA of the site that takes over goes on from a copy that may be too old, else None.
+
+    That follows from what the hosts say, not from how the run is called: the run that finishes an unplanned failover
+    may be a planned one. A processor that runs has been started by an earlier run, after its numbers were raised.
+    copied: this run brings the newest copy itself.
+    """
+    host, lost = base["ca_new"], base["ca_old"]
+    if copied or not host or not lost or not (base["unplanned"] or not promote):
+        return None
+    if base["edition"] != "later" and not ca_initialised(situation, host):
+        return None
+    if ca_held(situation, host):
+        return {"host": host, "lost": lost}
+    if unit_active(situation.probes, host, situation.units["ca"]):
+        return None
+    digests = [((situation.probes.get(name) or {}).get("ca") or {}).get("digest") for name in (host, lost)]
+    if reachable(situation.probes, lost) and digests[0] and digests[0] == digests[1]:
+        return None
+    return {"host": host, "lost": lost}
+
+
 # -- datacenter failover ---------------------------------------------------------------------------------------------
 
 
@@ -876,6 +903,9 @@ def _after_promotion(situation, flipped, params, base):
             "failover of ours made it primary." % (candidate, target)
         )
     open_work = unfinished(situation, flipped, params, base)
+    if ca_held(situation, base["ca_new"]):
+        # Not a part of what is proven at the end: a CA that cannot sign is no reason to call a failover failed.
+        open_work.append("the CA on %s is held back" % base["ca_new"])
     if not open_work:
         away = [host for host in situation.sites[other]["hosts"] if not reachable(situation.probes, host)]
         reason = "%s is the active site already." % target
@@ -968,6 +998,12 @@ def _proceed(situation, params, base, promote, resumed=None, loss=None, switch=N
             "none": "not by this playbook",
         }[params["circonus_clients"]]
     )
+    taken = ca_take_over(situation, base, copy_ca, promote)
+    if taken:
+        plan.append(
+            "Raise the next serial and CRL number of the CA on %s at least %d beyond every one that is known: what %s "
+            "issued after the last copy is not in it." % (taken["host"], params["ca_failover_margin"], taken["lost"])
+        )
     plan.append("Switch the active message queue (failover.pl on %s)." % candidate)
     plan.append(
         "Stop fault_detection and notification in %s (%s)." % (other, ", ".join(base["alert_old"]) or "unreachable")
@@ -1013,6 +1049,7 @@ def _proceed(situation, params, base, promote, resumed=None, loss=None, switch=N
         "done": "%s is the active site." % target,
         "promote": promote,
         "copy_ca": copy_ca,
+        "take_over": taken,
         "switch": switch or switch_kind(situation, old),
         "client_address": client_address(params),
         "alerting_units": [unit for name in ALERTING_ROLES for unit in situation.units[name]],

@@ -9,6 +9,7 @@ A finding is a dict of stable shape: ``id`` (never renamed), ``severity`` (criti
 
 from __future__ import annotations
 
+import math
 import string
 
 SEVERITIES = ("critical", "error", "warning", "info")
@@ -32,14 +33,20 @@ _RESTART = (
 )
 #: service_restart.yml wants a whole cluster before it begins.
 _RESTART_NODE = _OPERATE + "restart -e service_operate_only=epmd,rabbitmq -e circonus_confirm={role}"
-_RENEW = (
-    "service_operate.yml -e service_operate_role=ca -e service_operate_verb=restart -e circonus_confirm=ca, then "
-    "hooper_run.yml --limit {host}; a CRL: the refresh command of root's crontab on {host}"
-)
 _HOOPER = "hooper_run.yml --limit {host}"
-#: Hooper makes what is missing; it does not look into what is there.
+#: Has the CA issue a certificate between hosts anew, and restarts what reads it.
+REISSUE = "ca_reissue.yml -e ca_reissue_limit={host} -e ca_reissue_roles={role}"
+_REFRESH = "Run the refresh command of root's crontab on {host}"
+#: For files that ca_reissue.yml does not know. Hooper makes what is missing; it does not look into what is there.
 _ANEW = "Move {path} aside on {host}, then " + _HOOPER
-_PAIR_ANEW = "Move {path} and its key aside on {host}, then " + _HOOPER
+_USERS = "Put the right one for users into {path} on {host}, then " + _RESTART
+_AUTHORITY = (
+    "It is the certificate of the CA itself: restore an archive of it by ca_failover.yml -e ca_failover_mode=lost "
+    "(docs/ca.md); one that has ended or is not usable as a CA must be made anew with the help of support"
+)
+_BROKER = "restart the broker, which provisions itself from noit.local.env: " + _RESTART
+#: What a fresh copy of the CA's certificate mends in a ca.crt.
+CA_COPY = ("pki_missing", "pki_unreadable", "pki_malformed", "pki_ca_differs", "pki_key_in_public")
 #: For those who have a better one for some hosts.
 HOOPER, RESTART = _HOOPER, _RESTART
 _REJOIN = "web_db_rejoin.yml -e web_db_rejoin_host={host} -e circonus_confirm={host}"
@@ -325,7 +332,7 @@ REGISTER = {
         "A certificate, key, CA certificate or CRL is missing.",
         "{kind} in {path}",
         "no such file",
-        _HOOPER,
+        REISSUE,
         _PKI,
     ),
     "pki_unreadable": _entry(
@@ -333,7 +340,7 @@ REGISTER = {
         "A certificate, key, CA certificate or CRL cannot be read.",
         "a {kind} in {path}",
         "{detail}",
-        _HOOPER,
+        REISSUE,
         _PKI,
     ),
     "pki_mode": _entry(
@@ -357,7 +364,7 @@ REGISTER = {
         "A certificate or CRL has expired. With an expired CRL stratcon refuses every broker.",
         "{path} to be valid",
         "expired {age} ago",
-        _RENEW,
+        REISSUE,
         _PKI,
     ),
     "pki_malformed": _entry(
@@ -365,7 +372,7 @@ REGISTER = {
         "A file of the PKI holds something else than it should: no PEM or DER, garbage, another kind of object.",
         "a {kind} in {path}",
         "{detail}",
-        _ANEW,
+        REISSUE,
         _PKI,
     ),
     "pki_not_yet_valid": _entry(
@@ -373,7 +380,7 @@ REGISTER = {
         "A certificate is not valid yet: the clock of this host or of the CA was wrong, or it was issued for later.",
         "{path} to be valid now",
         "valid from {start}",
-        "Check the clock of {host}; if it is right: move {path} and its key aside on {host}, then " + _HOOPER,
+        "Check the clocks of {host} and of the CA host; if they are right: " + REISSUE,
         _PKI,
     ),
     "pki_issuer": _entry(
@@ -381,7 +388,7 @@ REGISTER = {
         "A certificate was issued by somebody else than the CA in its ca.crt.",
         "{path} issued by {wanted}",
         "{issuer}",
-        _ANEW,
+        REISSUE,
         _PKI,
     ),
     "pki_signature": _entry(
@@ -389,7 +396,7 @@ REGISTER = {
         "A certificate names the right CA, but that CA's key did not sign it: the CA was made anew, or it is forged.",
         "{path} signed by {wanted}",
         "a signature that does not verify",
-        _ANEW,
+        REISSUE,
         _PKI,
     ),
     "pki_chain": _entry(
@@ -397,7 +404,7 @@ REGISTER = {
         "No path leads from a certificate to a trusted authority: one is missing, expired or may not issue.",
         "{path} to lead to a trusted authority",
         "{detail}",
-        _ANEW,
+        REISSUE,
         _PKI,
     ),
     "pki_ca_differs": _entry(
@@ -405,7 +412,7 @@ REGISTER = {
         "The ca.crt of a host is not public-info/ca.crt of the CA host.",
         "{path} to be the CA certificate {wanted}",
         "{found}",
-        _ANEW,
+        REISSUE,
         _PKI,
     ),
     "pki_key_mismatch": _entry(
@@ -413,7 +420,7 @@ REGISTER = {
         "A private key does not belong to its certificate.",
         "the key in {path} to belong to {certificate}",
         "another key",
-        "Move {path} and its certificate aside on {host}, then " + _HOOPER,
+        REISSUE,
         _PKI,
     ),
     "pki_key_encrypted": _entry(
@@ -421,7 +428,7 @@ REGISTER = {
         "A private key has a passphrase; the services start without anybody to type it.",
         "a private key without a passphrase in {path}",
         "an encrypted one",
-        "Move {path} and its certificate aside on {host}, then " + _HOOPER,
+        REISSUE,
         _PKI,
     ),
     "pki_key_in_public": _entry(
@@ -429,7 +436,7 @@ REGISTER = {
         "A file that everybody may read holds a private key beside the certificate.",
         "no private key in {path}",
         "one, mode {mode}",
-        _PAIR_ANEW,
+        REISSUE,
         _PKI,
     ),
     "pki_name": _entry(
@@ -437,7 +444,7 @@ REGISTER = {
         "A certificate is for another host.",
         "{path} to name {wanted}",
         "{names}",
-        _ANEW,
+        REISSUE,
         _PKI,
     ),
     "pki_usage": _entry(
@@ -445,7 +452,7 @@ REGISTER = {
         "A certificate may not be used for what the role needs.",
         "{path} to be usable as {purpose}",
         "{detail}",
-        _ANEW,
+        REISSUE,
         _PKI,
     ),
     "pki_revoked": _entry(
@@ -453,7 +460,7 @@ REGISTER = {
         "A certificate in use was revoked.",
         "{path} not to be revoked",
         "revoked on {date}",
-        _PAIR_ANEW,
+        REISSUE,
         _PKI,
     ),
     "pki_crl_missing": _entry(
@@ -461,7 +468,7 @@ REGISTER = {
         "There is no CRL where stratcon needs one: it refuses every broker.",
         "a CRL in {path}",
         "{detail}",
-        "Run the refresh command of root's crontab on {host}, or " + _HOOPER,
+        _REFRESH + ", or " + _HOOPER,
         _PKI,
     ),
     "pki_crl_stale": _entry(
@@ -469,7 +476,7 @@ REGISTER = {
         "A CRL was not refreshed for longer than its schedule (weekly): the refresh does not work.",
         "{path} younger than {limit} days",
         "{age} old",
-        "Run the refresh command of root's crontab on {host} and look at its output.",
+        _REFRESH + " and look at its output.",
         _PKI,
     ),
     "pki_crl_foreign": _entry(
@@ -477,7 +484,7 @@ REGISTER = {
         "A CRL was not signed by the CA whose certificates it is for.",
         "{path} signed by {wanted}",
         "{issuer}",
-        "Run the refresh command of root's crontab on {host}, or " + _HOOPER,
+        _REFRESH + ", or " + _HOOPER,
         _PKI,
     ),
     "pki_weak_key": _entry(
@@ -485,7 +492,7 @@ REGISTER = {
         "A key is shorter than 2048 bits (RSA) or 224 bits (EC).",
         "a key of sufficient size in {path}",
         "{detail}",
-        _PAIR_ANEW,
+        REISSUE,
         "NIST SP 800-57 part 1",
     ),
     "pki_weak_signature": _entry(
@@ -493,7 +500,7 @@ REGISTER = {
         "A certificate is signed with a hash that is broken (MD5, SHA-1).",
         "{path} signed with SHA-2",
         "{detail}",
-        _PAIR_ANEW,
+        REISSUE,
         "NIST SP 800-57 part 1",
     ),
     "pki_user_facing": _entry(
@@ -501,7 +508,7 @@ REGISTER = {
         "A certificate for users is used between hosts, or one of the platform's own CA towards users.",
         "{path} of {wanted}",
         "{detail}",
-        "Put the right certificate there; " + _HOOPER,
+        "Put the right certificate into {path} on {host}, then " + _RESTART,
         _PKI,
     ),
     "pki_keystore_missing": _entry(
@@ -509,7 +516,7 @@ REGISTER = {
         "The Java keystore of fault_detection is missing.",
         "a keystore in {path}",
         "no such file",
-        _HOOPER,
+        REISSUE,
         _PKI,
     ),
     "pki_keystore_stale": _entry(
@@ -517,7 +524,7 @@ REGISTER = {
         "The Java keystore of fault_detection is older than the files it is built from.",
         "{path} newer than {part}",
         "{age} older",
-        _HOOPER,
+        REISSUE,
         _PKI,
     ),
     "pki_serial_duplicate": _entry(
@@ -525,7 +532,7 @@ REGISTER = {
         "Two certificates of one CA have the same serial number: revoking one revokes both, TLS libraries refuse them.",
         "one certificate of {issuer} with the serial number {serial}",
         "others in {places}",
-        "Look at the serial file of the CA, then move the later of them and its key aside, and " + _HOOPER,
+        "Look at the serial file of the CA, then " + REISSUE,
         _PKI,
     ),
     "pki_key_shared": _entry(
@@ -533,7 +540,7 @@ REGISTER = {
         "Two hosts have the same private key.",
         "a key of its own in {path}",
         "the key of {places}",
-        "Move {path} and its certificate aside on {host}, then " + _HOOPER,
+        REISSUE,
         _PKI,
     ),
     "pki_expiring": _entry(
@@ -541,7 +548,7 @@ REGISTER = {
         "A certificate or CRL expires soon (platform_check_expiry_days; an error by platform_check_expiry_soon_days).",
         "{path} valid for {limit} days",
         "{left} left",
-        _RENEW,
+        REISSUE,
         _PKI,
     ),
     "pki_ca_processor_down": _entry(
@@ -989,6 +996,30 @@ def make(finding_id: str, host=None, role=None, site=None, severity=None, remedy
         "remedy": (remedy or entry["remedy"]).format(**known),
         "source": entry["source"],
     }
+
+
+def pki_remedy(finding_id: str, kind: str | None, role: str | None, own: bool = False, days: float = 0) -> str:
+    """Template of the remedy of a finding about a file of the PKI.
+
+    ca_reissue.yml is the remedy for what has a certificate between hosts made by Hooper, and only for that. kind, role:
+    of the file. own: it is one of the operator's own, of which no page of the manual tells. days: left of which a
+    certificate counts as expiring, where that is more than ca_reissue.yml takes by itself.
+    """
+    usual = REGISTER[finding_id]["remedy"]
+    if role == "broker":
+        return usual.replace(REISSUE, _BROKER).replace(_HOOPER, _BROKER)
+    if REISSUE not in usual:
+        return usual
+    if kind == "crl":
+        return _REFRESH + ", or " + _HOOPER
+    if kind == "user_facing":
+        return _USERS
+    if role == "ca" or (kind == "ca" and finding_id not in CA_COPY):
+        return _AUTHORITY
+    if own or not role or (kind == "keystore" and not finding_id.startswith("pki_keystore")):
+        return usual.replace(REISSUE, _HOOPER if finding_id == "pki_missing" else _ANEW)
+    more = " -e ca_reissue_expiry_days=%d" % math.ceil(days) if finding_id == "pki_expiring" and days > 30 else ""
+    return usual + more
 
 
 def primary_lost(start: str) -> str:

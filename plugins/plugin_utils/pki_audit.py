@@ -38,7 +38,7 @@ def wanted(entries, host, stopped=(), extra=(), release=None) -> list:
             )
         if own.get("host") in (None, host):
             item = {"path": own["path"], "kind": own["kind"], "role": own.get("role"), "wanted_owner": own.get("owner")}
-            items.append(dict(item, names=own.get("names") or [], usage=own.get("usage") or []))
+            items.append(dict(item, own=True, names=own.get("names") or [], usage=own.get("usage") or []))
     return items
 
 
@@ -89,7 +89,8 @@ def evaluate(nodes, answers, parameters) -> dict:
         reports.append(verdict)
         found += verdict["findings"]
         for item in answer["files"]:
-            keys += [dict(key, host=host, path=item["path"], role=item.get("role")) for key in item.get("keys") or []]
+            place = {key: item.get(key) for key in ("path", "role", "kind", "own")}
+            keys += [dict(key, **place, host=host) for key in item.get("keys") or []]
     found += pki_report.across(reports, keys)
     live = pki_live.evaluate(nodes, answers, found, ca, limits)
     return {

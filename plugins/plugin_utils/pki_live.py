@@ -25,6 +25,11 @@ ABOUT_US = frozenset((
     "certificate unknown", "certificate required", "access denied", "decrypt error", "handshake failure",
 ))
 MOST = 5
+#: What a port presents and no file that is known holds.
+UNKNOWN_FILE = (
+    "Find the file that {role} on {host} presents on port {port}, then ca_reissue.yml with it in ca_reissue_files, or "
+    "put a new certificate there"
+)
 
 
 class Judge:
@@ -213,7 +218,8 @@ class Judge:
         judge = pki_report.Judge(host, at, (), (self.nodes.get(host) or {}).get("site"), self.limits)
         place = {"path": "the certificate of port %s" % item["port"], "kind": "cert", "role": item["role"]}
         judge.dates(place, leaf)
-        self.found += [dict(made, port=item["port"]) for made in judge.found]
+        remedy = UNKNOWN_FILE.format(port=item["port"], role=item["role"], host=host)
+        self.found += [dict(made, port=item["port"], remedy=remedy) for made in judge.found]
 
     # -- connections
 

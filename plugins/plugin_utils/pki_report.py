@@ -29,8 +29,6 @@ STATES = {
     "socket": "a socket",
     "device": "a device",
 }
-#: Brokers are outside of Hooper's hosts.
-BROKER = "restart the broker, which provisions itself from noit.local.env: " + f.RESTART
 DEFAULTS = {"expiry_days": 30, "expiry_soon_days": 7, "crl_age_days": 10}
 
 
@@ -39,11 +37,9 @@ def age(days) -> str:
     return "%.1f days" % days if abs(days) >= 2 else "%.0f hours" % (days * 24)
 
 
-def _finding(ident, item, site=None, remedy=None, **values):
-    """A finding about a file, with its path; item: ``host``, ``role``, ``path``."""
-    remedy = remedy or f.REGISTER[ident]["remedy"]
-    if item.get("role") == "broker":
-        remedy = remedy.replace(f.HOOPER, BROKER)
+def _finding(ident, item, site=None, remedy=None, days=0, **values):
+    """A finding about a file, with its path; item: ``host``, ``role``, ``path``, ``kind``, ``own``."""
+    remedy = remedy or f.pki_remedy(ident, item.get("kind"), item.get("role"), bool(item.get("own")), days)
     made = f.make(ident, item["host"], item.get("role"), site, path=item["path"], remedy=remedy, **values)
     return dict(made, path=item["path"])
 
@@ -125,8 +121,8 @@ class Judge:
             self.make("pki_expired", item, age=age(-left))
         elif left < limit:
             soon = left < self.limits["expiry_soon_days"]
-            limit = "%g" % self.limits["expiry_soon_days" if soon else "expiry_days"]
-            self.make("pki_expiring", item, left=age(left), limit=limit, severity="error" if soon else None)
+            word = "%g" % self.limits["expiry_soon_days" if soon else "expiry_days"]
+            self.make("pki_expiring", item, left=age(left), limit=word, severity="error" if soon else None, days=limit)
 
     def strength(self, item, certificate, facts):
         """Weak keys and signatures; that of a root by itself says nothing."""
@@ -142,7 +138,8 @@ class Judge:
         for problem in facts["problems"]:
             self.make("pki_malformed", item, kind=WORDS[item["kind"]], detail=problem)
         self.certificates.append(
-            dict(facts, host=self.host, path=item["path"], role=item.get("role"), kind=item["kind"]))
+            dict(facts, host=self.host, path=item["path"], role=item.get("role"), kind=item["kind"],
+                 **({"own": True} if item.get("own") else {})))
         return facts
 
     # -- a set
@@ -372,7 +369,7 @@ def report(files, host=None, now=None, ca=None, site=None, **limits) -> dict:
 def across(reports, keys=None) -> list:
     """Findings that only several hosts together show: serial numbers given twice, keys on two hosts.
 
-    reports: results of :func:`report`. keys: ``[{"host", "path", "role", "public_sha256"}]`` of private keys.
+    reports: results of :func:`report`. keys: ``[{"host", "path", "role", "kind", "public_sha256"}]`` of private keys.
     """
     found = []
     serials = {}

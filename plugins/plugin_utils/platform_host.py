@@ -403,15 +403,15 @@ class _Role:
         for item in self.seen.get("pki") or []:
             kind, path = item["kind"], item["path"]
             if item.get("present") is None and item.get("error"):
-                out.append(self.make("pki_unreadable", kind=kind, path=path, detail=item["error"]))
+                out.append(self._file("pki_unreadable", kind, path, detail=item["error"]))
                 continue
             if not item.get("present"):
                 # Whether a certificate of its own is used for what users see is the operator's choice.
                 if path not in facing and kind != "user_facing" and not self._gated(spec):
-                    out.append(self.make("pki_missing", kind=kind, path=path))
+                    out.append(self._file("pki_missing", kind, path))
                 continue
             if item.get("error"):
-                out.append(self.make("pki_unreadable", kind=kind, path=path, detail=item["error"]))
+                out.append(self._file("pki_unreadable", kind, path, detail=item["error"]))
                 continue
             private = kind == "key" or str(path).endswith(".key")
             mode = int(str(item["mode"]), 8) if item.get("mode") is not None else 0
@@ -421,6 +421,12 @@ class _Role:
                 out += self._owner(item, spec)
             out += self._expiry(kind, path, item.get("not_after_epoch"))
         return out
+
+    def _file(self, ident, kind, path, days=0, **values):
+        """A finding about a file of the PKI; what heals it depends on what kind of file it is."""
+        words = {"kind": kind} if "{kind}" in f.REGISTER[ident]["expected"] else {}
+        remedy = f.pki_remedy(ident, kind, self.name, days=days)
+        return self.make(ident, path=path, remedy=remedy, **words, **values)
 
     def _owner(self, item, spec):
         pairs = [(spec.get(key), item.get(key)) for key in ("owner", "group") if spec.get(key) and item.get(key)]
@@ -433,18 +439,14 @@ class _Role:
         if until is None or self.epoch is None:
             return []
         days = (until - self.epoch) / _DAY
-        remedy = {
-            "crl": "Run the CRL refresh of root's crontab (crontab -l) on {host}",
-            "user_facing": "Install a new certificate in {path} and restart {role}",
-        }.get(kind)
         if days < 0:
-            return [self.make("pki_expired", path=path, age=age(-days * _DAY), remedy=remedy)]
+            return [self._file("pki_expired", kind, path, age=age(-days * _DAY))]
         # A CRL lives for 30 days and is refreshed every week: it is late in its last days only.
         limit = self.limits["expiry_soon_days"] if kind == "crl" else self.limits["expiry_days"]
         if days >= limit:
             return []
         soon = {"severity": "error"} if days < self.limits["expiry_soon_days"] else {}
-        return [self.make("pki_expiring", path=path, left=age(days * _DAY), limit="%g" % limit, remedy=remedy, **soon)]
+        return [self._file("pki_expiring", kind, path, limit, left=age(days * _DAY), limit="%g" % limit, **soon)]
 
     def _cron(self):
         out = []

@@ -16,8 +16,6 @@ from cryptography.x509.oid import NameOID
 WWW, ENZO, NOIT = "/www/etc/ssl", "/opt/circonus/etc/enzo", "/opt/noit/prod/etc"
 NAPP, CRL = "/opt/napp/etc/ssl", "/opt/noit/web/stratcon/pki/ca.crl"
 CA = "/opt/circonus/CA"
-#: Services that read a certificate when they start.
-TLS = ("circonus-http", "circonus-ssl-term", "circonus-network-api", "circonus-stratcon", "circonus-enzo", "noitd")
 DAY = datetime.timedelta(1)
 
 
@@ -80,24 +78,52 @@ def new_key(bits=2048, passphrase=None):
     return key, key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, guard)
 
 
+def playbooks(remedy):
+    """[(playbook, {parameter: value})] that a remedy names, in its order."""
+    return [(name, dict(pair.split("=", 1) for pair in re.findall(r"-e ([a-z_]+=[\w.,/-]*[\w/])", rest)))
+            for name, rest in re.findall(r"(\w+)[.]yml((?: -e [\w=.,/-]+| --limit [\w,.-]+)*)", remedy)]
+
+
 def follow(lab, remedy):
     """Run the playbook that a remedy names first, with its parameters."""
-    name, parameters = re.match(r"(\w+)[.]yml((?: -e [\w=.,-]+)+)", remedy).groups()
-    pairs = [pair.rstrip(",").split("=", 1) for pair in parameters.split(" -e ")[1:]]
-    run = lab.play(name, **dict(pairs))
+    name, parameters = playbooks(remedy)[0]
+    run = lab.play(name, **parameters)
     assert run.rc == 0, run
     return run
 
 
-def heal(lab, host, path, remedy):
-    """Do on the host what a remedy says before Hooper's turn; whether it asks for Hooper."""
+def by_hand(lab, host, remedy):
+    """Do on the host what a remedy has a person do there; whether that was all of it."""
     if remedy.startswith(("chmod", "chown")):
-        lab.on(host, "sh", "-c", "test ! -e %s || %s" % (path, remedy.split(" on ")[0]))
-    elif "refresh command" in remedy and path.endswith(".crl"):
+        lab.on(host, *remedy.split(" on ")[0].split())
+    elif remedy.startswith("Run the refresh command"):
         lab.on(host, "sh", "-c", "$(crontab -l | sed -n '/refresh/s/^[0-9*]* [0-9*]* [0-9*]* [0-9*]* [0-9*]* //p')")
-    elif "aside" in remedy:
-        stem = path.rpartition(".")[0]
-        both = [stem + ".crt", stem + ".key"] if "and its" in remedy else [path]
-        for one in both:
-            lab.on(host, "sh", "-c", f"test ! -e {one} || mv {one} {one}.aside")
-    return "hooper_run.yml" in remedy
+    else:
+        return False
+    return True
+
+
+def heal(lab, findings):
+    """Do what the remedies of findings say, and nothing else: by hand what is by hand, then each playbook that they
+    name, once for all hosts that they name it for. Returns [(playbook, parameters)] of what ran."""
+    wanted: dict = {}
+    for item in findings:
+        remedy = item["remedy"]
+        if by_hand(lab, item["host"], remedy):
+            continue
+        found = playbooks(remedy)
+        assert found, (item["id"], remedy)
+        for name, parameters in found:
+            key = name, *(value for word, value in sorted(parameters.items()) if not word.startswith("ca_reissue"))
+            known = wanted.setdefault(key, {})
+            for word, value in parameters.items():
+                known.setdefault(word, [])
+                known[word] += [value] if value not in known[word] else []
+    done = []
+    # What only reads a certificate comes after what makes it.
+    for key in sorted(wanted, key=lambda key: key[0] != "ca_reissue"):
+        parameters = {word: ",".join(values) for word, values in wanted[key].items()}
+        run = lab.play(key[0], **parameters)
+        assert run.rc == 0 and run.result == "ok", run
+        done.append((key[0], parameters))
+    return done

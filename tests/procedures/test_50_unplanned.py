@@ -9,6 +9,7 @@ import re
 import pytest
 from running_lab import wait_until
 
+PROCESSOR = "circonus-ca_processor"
 HOSTS = ("app1", "app2", "app3", "store1", "store2", "store3")
 
 
@@ -32,6 +33,20 @@ def come_back(lab, site, kind):
         lab.cli("site", "heal", site)
 
 
+def next_serial(lab, site):
+    """The next serial number of the CA that a site has, 0 where it has none (edition 2019)."""
+    text = lab.on("%s-app1" % site, "sh", "-c", "cat /opt/circonus/CA/serial", check=False).stdout.strip()
+    return int(text or "0", 16)
+
+
+def issue(lab, host):
+    """Have a certificate issued the documented way; its serial number."""
+    path = "/www/etc/ssl/%s.crt" % host
+    lab.on(host, "rm", path)
+    lab.on(host, "/opt/circonus/bin/run-hooper", "-m")
+    return int(lab.on(host, "openssl", "x509", "-noout", "-serial", "-in", path).stdout.strip().partition("=")[2], 16)
+
+
 class TestUnplanned:
     """datacenter_failover.yml, mode unplanned."""
 
@@ -40,6 +55,12 @@ class TestUnplanned:
         lost = lab.active_site()
         target = "west" if lost == "east" else "east"
         old, new = "%s-app1" % lost, "%s-app1" % target
+        given = max(next_serial(lab, lost), next_serial(lab, target)) if next_serial(lab, target) else None
+        key = "/opt/circonus/CA/private/ca.key"
+        held = bool(given) and kind == "paused"
+        if held:
+            lab.on(new, "sh", "-c", "mv %s /root/kept.key; echo nothing > %s" % (key, key))
+            copied = next_serial(lab, target)
         fail(lab, lost, kind)
 
         refused = lab.failover(target, datacenter_failover_mode="unplanned")
@@ -57,6 +78,18 @@ class TestUnplanned:
         assert any(lost in text or old in text for text in run.report["remaining"]), run.report["remaining"]
         lab.sql(new, "create table if not exists public.after_failover(n int)", database="circonus")
         lab.sql(new, "insert into public.after_failover values (1)", database="circonus")
+
+        if held:
+            said = " ".join(run.report["remaining"])
+            assert "The CA on %s does not sign" % new in said and "start the same command again" in said, said
+            assert lab.on(new, "systemctl", "is-active", PROCESSOR, check=False).stdout.strip() == "inactive"
+            assert next_serial(lab, target) == copied
+        elif given:
+            raised = next_serial(lab, target)
+            assert raised > given + 900, "what the lost CA may have issued since is not given once more"
+            assert lab.on(new, "systemctl", "is-active", PROCESSOR).stdout.strip() == "active"
+            if kind == "killed":
+                assert issue(lab, "%s-app2" % target) >= raised
 
         come_back(lab, lost, kind)
         wait_until(
@@ -77,9 +110,16 @@ class TestUnplanned:
 
         rejoined = lab.rejoin(old)
         assert rejoined.rc == 0 and rejoined.result in ("ok", "nothing_to_do"), rejoined
+        if held:
+            lab.on(new, "mv", "/root/kept.key", key)
         again = lab.failover(target)
         assert again.rc == 0 and again.result in ("ok", "nothing_to_do"), again
         lab.assert_settled(target)
+        if held:
+            assert next_serial(lab, target) > given + 900
+            assert lab.on(new, "systemctl", "is-active", PROCESSOR).stdout.strip() == "active"
+        elif given:
+            assert next_serial(lab, target) < raised + 500, "a second run does not raise again"
         rows = wait_until(
             lambda: lab.sql(old, "select count(*) from public.after_failover", database="circonus", check=False),
             20,

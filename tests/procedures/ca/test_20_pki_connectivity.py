@@ -6,7 +6,7 @@ as the first broken one, and its remedy heals it."""
 from __future__ import annotations
 
 import pytest
-from pki_forge import CRL, NOIT, WWW, Forge, follow, heal, named, new_key
+from pki_forge import CRL, NOIT, WWW, Forge, by_hand, follow, named, new_key
 from running_lab import Lab, wait_until
 
 CLIENT, SERVER = "east-app2", "east-app3"
@@ -86,7 +86,8 @@ class TestBroken:
         running.on(CLIENT, "mv", f"{WWW}/{CLIENT}.crt", f"{WWW}/{CLIENT}.crt.aside")
         first, states, run = east(running)
         assert first == 2 and states[4] == states[6] == "not_reached" and states[3] == states[7] == "pass", run
-        assert remedy(run, 2) == "hooper_run.yml --limit " + CLIENT
+        assert remedy(run, 2).startswith("ca_reissue.yml -e ca_reissue_limit=" + CLIENT)
+        # What that runs in the end; its restarts take a minute, and the audit's test sees them.
         again = running.play("hooper_run", "--limit", CLIENT)
         assert again.rc == 0 and east(running)[0] is None, again
 
@@ -131,7 +132,7 @@ class TestBroken:
         assert first == 7 and [states[number] for number in range(1, 7)] == ["pass"] * 6, run
         first, states, again = steps(running, "stratcon", "broker", from_host=SERVER)
         assert first == 6 and states[7] == "fail" and "CRL has expired" in again.report["reason"], again
-        heal(running, SERVER, CRL, remedy(run, 7))
+        assert by_hand(running, SERVER, remedy(run, 7))
         assert east(running)[0] is None
 
 

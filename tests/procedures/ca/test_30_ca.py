@@ -159,6 +159,18 @@ class TestBackup:
         assert run.rc == 0 and run.report["backup"]["removed"] and len(files(lab, ca.first)) == 2, run
 
 
+    def test_refuses_a_ca_whose_files_lie_elsewhere(self, lab, ca):
+        config, before = HOME + "/openssl.cnf", files(lab, ca.first)
+        script = "cp -a %s /root/kept.cnf; sed -i 's|^new_certs_dir = .*|new_certs_dir = /root|' %s"
+        lab.on(ca.first, "sh", "-c", script % (config, config))
+        try:
+            run = lab.play("ca_backup")
+        finally:
+            lab.on(ca.first, "mv", "/root/kept.cnf", config)
+        assert run.rc != 0 and run.result == "refused" and "found /root. A trial could" in run.report["reason"], run
+        assert files(lab, ca.first) == before
+
+
 class TestSync:
     """ca_sync.yml."""
 
@@ -177,6 +189,28 @@ class TestSync:
         run = lab.play("ca_sync")
         assert run.rc != 0 and run.result == "refused" and "next serial FFFF" in run.report["reason"], run
         lab.on(ca.far, "mv", HOME + ".kept", HOME + "/serial")
+
+    def test_a_silent_host_fails_and_one_without_a_client_gets_no_guard(self, lab, ca):
+        """The others have their copy all the same; a guard that cannot ask the database could never allow a start."""
+        drop_in = "/etc/systemd/system/%s.service.d/50-circonus-inside-guard.conf" % UNIT
+        change = ("for f in /opt/pgsql/bin/psql /usr/bin/psql /usr/*/postgresql/*/bin/psql; do test ! -e $f || "
+                  "chmod %s $(readlink -f $f); done")
+        ca.issue(ca.first)
+        lab.on(ca.second, "rm", drop_in)
+        lab.on(ca.second, "sh", "-c", change % "a-x")
+        lab.cli("host", "pause", ca.far)
+        try:
+            run = lab.play("ca_sync")
+        finally:
+            lab.cli("host", "resume", ca.far)
+            lab.on(ca.second, "sh", "-c", change % "a+x")
+        assert run.rc != 0 and run.result == "failed" and "But %s did not answer" % ca.far in run.report["reason"], run
+        assert any(ca.far in text for text in run.report["remaining"]), run.report["remaining"]
+        assert ca.digest(ca.first) == ca.digest(ca.second)
+        assert "No psql on %s, so nothing keeps a second CA from starting here" % ca.second in run.output
+        assert lab.on(ca.second, "test", "-e", drop_in, check=False).returncode != 0
+        again = lab.play("ca_sync")
+        assert again.rc == 0 and again.result == "ok" and ca.digest(ca.first) == ca.digest(ca.far), again
 
 
 class TestPlanned:
@@ -197,6 +231,17 @@ class TestPlanned:
         names = {"FAR": ca.far, "FIRST": ca.first}
         run = ca.move(ca.second, **{key: names.get(value, value) for key, value in extra.items()})
         assert run.rc != 0 and run.result == "refused" and word in run.report["reason"], run
+        assert ca.active() == [ca.first]
+
+    def test_refuses_another_authority(self, lab, ca):
+        path = HOME + "/public-info/ca.crt"
+        lab.on(ca.second, "sh", "-c", "cp -a %s /root/kept.crt; openssl req -x509 -newkey rsa:2048 -nodes "
+               "-subj /CN=Other -keyout /dev/null -out %s 2>/dev/null" % (path, path))
+        try:
+            run = ca.move(ca.second)
+        finally:
+            lab.on(ca.second, "mv", "/root/kept.crt", path)
+        assert run.rc != 0 and run.result == "refused" and "different authorities" in run.report["reason"], run
         assert ca.active() == [ca.first]
 
     def test_there_with_a_certificate_before_and_after(self, lab, ca):

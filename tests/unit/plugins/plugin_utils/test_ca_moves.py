@@ -263,6 +263,58 @@ class TestLost:
         assert platform.decision(verdict, **LOST)["problem"] is None
 
 
+class TestTakeOver:
+    """The CA in an unplanned datacenter_failover."""
+
+    WANTED = {"host": "west-app1", "lost": "east-app1"}
+    DATABASE = {"system_identifier": "77", "timeline": 4}
+
+    def wanted(self, authorities, seen=None, database=None):
+        database = self.DATABASE if database is None else database
+        return ca_moves.take_over_wanted(self.WANTED, authorities, seen or NOTHING, database, 1000)
+
+    def test_goes_beyond_its_copy_other_copies_archives_and_what_is_in_use(self):
+        copies = {"west-app1": authority(crl=9), "east-app1": {"msg": "no route"}}
+        assert self.wanted(copies) == {
+            "event": "77 timeline 4", "serial_floor": 0x1000 + 4001, "crl_floor": 4009, "problem": ""}
+        copies["west-app2"] = authority(serials=("1004",))
+        assert self.wanted(copies)["serial_floor"] == 0x1004 + 4001
+        copies["west-app1"]["backups"] = [{"serial": 0x1010}]
+        assert self.wanted(copies)["serial_floor"] == 0x100F + 4001
+        seen = dict(NOTHING, serials={"1020": [["west-app3", "/x", "d"]]}, crl_numbers=[40])
+        assert self.wanted(copies, seen)["serial_floor"] == 0x1020 + 4001
+        assert self.wanted(copies, seen)["crl_floor"] == 4041
+
+    def test_two_losses_from_the_same_copy_stay_apart(self):
+        ends = [dict(self.DATABASE, timeline=number) for number in (4, 5)]
+        floors = [self.wanted({"west-app1": authority()}, database=end)["serial_floor"] for end in ends]
+        assert floors[1] - floors[0] == 1000
+
+    def test_another_authority_does_not_count(self):
+        copies = {"west-app1": authority(), "west-app2": authority(serials=("FFFF",), fingerprint="bb")}
+        assert self.wanted(copies)["serial_floor"] == 0x1000 + 4001
+
+    def test_without_a_usable_copy_the_reason_is_told(self):
+        assert self.wanted({"west-app1": dict(EMPTY)})["problem"].endswith("on west-app1, found none.")
+        assert "cannot read it" in self.wanted({"west-app1": dict(EMPTY, problem="cannot read it.")})["problem"]
+
+    def test_a_database_that_told_nothing_is_no_event(self):
+        database = {"system_identifier": None, "timeline": 4}
+        assert self.wanted({"west-app1": authority()}, database=database)["event"] == ""
+
+    def test_nothing_remains_of_a_raise(self):
+        assert ca_moves.take_over_remaining(self.WANTED, {"taken": True, "serial": 0x2000, "crl_number": 9}) == []
+
+    def test_a_held_ca_is_one_sentence_with_the_way_out(self):
+        (text,) = ca_moves.take_over_remaining(self.WANTED, {"taken": False, "problem": "No key."})
+        assert "No key. No certificate is issued" in text and "kept from starting. Mend that" in text
+        assert "ca_failover_to=west-app1 -e circonus_confirm=west-app1 -e ca_failover_mode=lost" in text
+
+    def test_a_host_that_did_not_answer_has_to_be_stopped_by_hand(self):
+        (text,) = ca_moves.take_over_remaining(self.WANTED, {"reachable": False, "msg": "no route"})
+        assert "no route. No" in text and "stop circonus-ca_processor there now" in text
+
+
 class TestReturned:
     """The old host is back after the CA went on elsewhere."""
 

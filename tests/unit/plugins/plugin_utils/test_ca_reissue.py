@@ -404,3 +404,64 @@ class TestJudge:
         others = [finding("pki_expired", "east-app2", WWW + "/api.crt", "api"),
                   finding("pki_mode", "east-app3", NOIT + "/stratcon.key")]
         assert self.judge(others)["proven"]
+
+
+#: A place of each kind: (host, role, path, kind).
+PLACES = {
+    "certificate": ("east-app3", "stratcon", NOIT + "/stratcon.crt", "cert"),
+    "key": ("east-app3", "stratcon", NOIT + "/stratcon.key", "key"),
+    "authority": ("east-app3", "stratcon", NOIT + "/ca.crt", "ca"),
+    "crl": ("east-app3", "stratcon", "/opt/noit/web/stratcon/pki/ca.crl", "crl"),
+    "keystore": ("east-app1", "fault_detection", ERNIE + "/keystore.jks", "keystore"),
+    "users": ("east-app2", "api", WWW + "/api.crt", "user_facing"),
+    "broker": ("broker1", "broker", "/opt/napp/etc/ssl/appliance.crt", "cert"),
+    "ca": ("east-app1", "ca", "/opt/circonus/CA/public-info/ca.crt", "ca"),
+    "own": ("east-app2", "caql_broker", NOIT + "/caql_broker.crt", "cert"),
+}
+KEYLESS = ("pki_missing", "pki_unreadable", "pki_malformed", "pki_mode", "pki_owner")
+#: Which classes the audit reports about which kind of file (pki_report).
+REPORTED = {
+    "cert": [i for i in findings.REGISTER if i.startswith("pki_") and "crl" not in i and "keystore" not in i
+             and i not in ("pki_ca_differs", "pki_key_mismatch", "pki_key_encrypted", "pki_ca_processor_down")],
+    "key": [*KEYLESS, "pki_key_mismatch", "pki_key_encrypted", "pki_weak_key", "pki_key_shared"],
+    "ca": [*KEYLESS, "pki_expired", "pki_expiring", "pki_not_yet_valid", "pki_weak_key", "pki_weak_signature",
+           "pki_usage", "pki_ca_differs", "pki_key_in_public"],
+    "crl": [*KEYLESS, "pki_expired", "pki_expiring", "pki_crl_missing", "pki_crl_stale", "pki_crl_foreign"],
+    "keystore": ["pki_unreadable", "pki_mode", "pki_owner", "pki_keystore_missing", "pki_keystore_stale"],
+    "user_facing": [*KEYLESS, "pki_expired", "pki_expiring", "pki_not_yet_valid", "pki_weak_key", "pki_weak_signature",
+                    "pki_user_facing"],
+}
+
+
+class TestRemedies:
+    """What a finding says heals it, against what this procedure does about it."""
+
+    @staticmethod
+    def keystore():
+        return next(one["keystore"] for one in c.sets(catalogue.for_roles(["fault_detection"], None, "east-app1"),
+                                                      "east-app1") if one["keystore"]).replace("*", "x")
+
+    def test_every_class_is_tried(self):
+        tried = {ident for idents in REPORTED.values() for ident in idents}
+        assert tried == {i for i in findings.REGISTER if i.startswith("pki_")} - {"pki_ca_processor_down"}
+
+    @pytest.mark.parametrize("place,ident", [(place, ident) for place, values in PLACES.items()
+                                             for ident in REPORTED[values[3]]])
+    def test_ca_reissue_is_named_where_it_heals_and_only_there(self, monkeypatch, place, ident):
+        host, role, path, kind = PLACES[place]
+        path = self.keystore() if kind == "keystore" else path
+        made = finding(ident, host, path, role)
+        template = findings.pki_remedy(ident, kind, role, own=place == "own")
+        text = template.format(path=path, host=host, role=role, wanted="x")
+        named = "ca_reissue.yml" in text
+        params = {}
+        if named:
+            assert "-e ca_reissue_limit=%s -e ca_reissue_roles=%s" % (host, role) in text
+            params = {"ca_reissue_limit": [host], "ca_reissue_roles": [role]}
+        verdict = decide(monkeypatch, [made], params=params)
+        chosen = [(one["host"], one["hooper"]) for one in verdict.get("targets") or []]
+        assert chosen == ([(host, True)] if named else []), (text, verdict)
+
+    def test_days_beyond_its_own_are_given_along(self):
+        assert findings.pki_remedy("pki_expiring", "cert", "api", days=30).endswith("ca_reissue_roles={role}")
+        assert findings.pki_remedy("pki_expiring", "cert", "api", days=59.5).endswith(" -e ca_reissue_expiry_days=60")

@@ -30,6 +30,7 @@ PARAMS = {
     "web_db_failover_max_lag_bytes": 16 * 1024 * 1024,
     "web_db_failover_max_transaction_s": 60,
     "web_db_failover_min_free_bytes": 1024,
+    "ca_failover_margin": 1000,
 }
 RUN = {"run_id": "now", "controller": "ops/00000000/1/1", "forks": 10}
 
@@ -430,6 +431,71 @@ class TestDatacenterVerdictUnplanned:
     def test_running_old_primary_is_moved_as_planned(self, platform):
         verdict = platform.decide(datacenter_failover_mode="unplanned")
         assert (verdict["result"], verdict["switch"]) == ("proceed", "together")
+
+
+class TestCaTakeOver:
+    """Whether the CA of the site that takes over goes on from a copy that may be too old."""
+
+    @pytest.fixture
+    def lost(self, platform):
+        """East is cut off, and the processor of west is down, as it is in a passive site."""
+        platform.away(*platform.sites["east"]["hosts"])
+        platform.probes["west-app1"]["units"]["circonus-ca_processor"] = unit(False)
+        return platform
+
+    @staticmethod
+    def after(active="west"):
+        """Promoted by an earlier run, the rest is not done."""
+        moved = Platform(active)
+        moved.params = dict(PARAMS, datacenter_failover_to=active, circonus_confirm=active)
+        moved.probes["%s-app2" % active]["status"] = {"state": "STANDBY"}
+        for host in ("%s-app1" % active, "%s-app3" % active):
+            moved.probes[host]["status"] = {"state": "STANDBY"}
+        moved.probes["west-app1"]["units"]["circonus-ca_processor"] = unit(False)
+        for host, digest in (("west-app1", "copy"), ("east-app1", "newer")):
+            moved.probes[host]["ca"] = {"present": True, "initialised": True, "digest": digest}
+        return moved
+
+    def test_a_lost_site_has_its_numbers_raised(self, lost):
+        verdict = lost.decide(datacenter_failover_mode="unplanned", datacenter_failover_accept_data_loss=10**9)
+        assert verdict["take_over"] == {"host": "west-app1", "lost": "east-app1"} and not verdict["copy_ca"]
+        assert any("1000 beyond every one that is known" in text for text in verdict["plan"])
+
+    def test_a_fresh_copy_needs_none(self, platform):
+        platform.probes["west-app1"]["units"]["circonus-ca_processor"] = unit(False)
+        verdict = platform.decide()
+        assert verdict["result"] == "proceed" and verdict["copy_ca"] and verdict["take_over"] is None
+
+    def test_a_planned_run_finishes_what_an_unplanned_one_began(self):
+        verdict = self.after().decide()
+        assert verdict["result"] == "proceed" and not verdict["promote"]
+        assert verdict["take_over"] == {"host": "west-app1", "lost": "east-app1"}
+
+    def test_a_processor_that_runs_was_started_behind_the_raise(self):
+        moved = self.after()
+        moved.probes["west-app1"]["units"]["circonus-ca_processor"] = unit(True)
+        assert moved.decide()["take_over"] is None
+
+    def test_a_copy_that_is_the_same_needs_none(self):
+        moved = self.after()
+        moved.probes["west-app1"]["ca"]["digest"] = "newer"
+        assert moved.decide()["take_over"] is None
+
+    def test_a_held_ca_is_work_for_the_same_command(self):
+        moved = Platform("west")
+        moved.params = dict(PARAMS, datacenter_failover_to="west", circonus_confirm="west", circonus_clients="none")
+        assert moved.decide()["result"] == "nothing_to_do"
+        moved.probes["west-app1"]["ca"]["held"] = True
+        verdict = moved.decide()
+        assert verdict["result"] == "proceed" and "the CA on west-app1 is held back" in verdict["reason"]
+        assert verdict["take_over"] == {"host": "west-app1", "lost": "east-app1"}
+
+    def test_2019_only_where_somebody_put_a_ca(self, lost):
+        wanted = {"datacenter_failover_mode": "unplanned", "datacenter_failover_accept_data_loss": 10**9,
+                  "circonus_edition": "2019"}
+        assert lost.decide(**wanted)["take_over"]["host"] == "west-app1"
+        lost.probes["west-app1"]["ca"] = {"present": True, "initialised": False}
+        assert lost.decide(**wanted)["take_over"] is None
 
 
 class TestWebDbVerdict:

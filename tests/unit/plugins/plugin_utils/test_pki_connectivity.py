@@ -173,7 +173,7 @@ class TestSteps:
     def test_2_a_file_is_missing(self, lab):
         lab.gone("app2", "cert")
         lab.peer.update(outcome="local", detail="/www/etc/ssl/app2.crt is not there", sha256=None)
-        assert lab.evaluate() == 2 and "hooper_run.yml --limit app2" in lab.verdict["reason"]
+        assert lab.evaluate() == 2 and "ca_reissue_limit=app2" in lab.verdict["reason"]
         assert lab.states == ["pass", "fail", "pass", "not_reached", "not_reached", "not_reached", "pass"]
 
     def test_3_another_ca(self, lab):
@@ -182,7 +182,7 @@ class TestSteps:
         lab.peer.update(outcome="untrusted", detail="self-signed certificate in chain")
         assert lab.evaluate() == 3
         assert lab.states == ["pass", "pass", "fail", "pass", "pass", "fail", "pass"]
-        assert "/www/etc/ssl/ca.crt" in lab.verdict["reason"] and "Move" in lab.verdict["reason"]
+        assert "/www/etc/ssl/ca.crt" in lab.verdict["reason"] and "ca_reissue.yml" in lab.verdict["reason"]
         assert lab.verdict["sequence"][5]["remedy"] == lab.verdict["sequence"][2]["remedy"], "the cause, no more advice"
 
     def test_4_not_signed_by_the_ca_or_expired(self, lab):
@@ -226,6 +226,6 @@ class TestSteps:
         lines = report_findings.sequence_lines(lab.verdict)
         assert lines[0] == "  1. ok          the CA processor runs"
         assert "  2. BROKEN      ca.crt, certificate and key are there" in lines
-        assert any(line.startswith("       -> hooper_run.yml --limit app2") for line in lines)
+        assert any(line.startswith("       -> ca_reissue.yml -e ca_reissue_limit=app2") for line in lines)
         assert "  4. not reached the certificate is signed by the CA and valid" in lines
         assert "/www/etc/ssl/app2.crt" in report_findings.html_sequence(lab.verdict)

@@ -160,7 +160,7 @@ class TestAlone:
             one.leaf = authority.issue(one.private.public_key(), host, serial=77 if number < 2 else 78)
             items = pki_files.collect(one.write(str(tmp_path / host)))
             reports.append(pki_report.report(items, host, pki_corpus.NOW))
-            keys += [dict(item["keys"][0], host=host, path=item["path"], role="broker")
+            keys += [dict(item["keys"][0], host=host, path=item["path"], role="broker", kind=item["kind"])
                      for item in items if item["keys"]]
         found = {(item["id"], item["host"]) for item in pki_report.across(reports, keys)}
         assert found == {("pki_serial_duplicate", "app1"), ("pki_serial_duplicate", "app2"),

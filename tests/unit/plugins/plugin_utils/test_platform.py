@@ -378,10 +378,10 @@ class TestSeverity:
 
 class TestRemedy:
     @pytest.mark.parametrize("host,role,kind,words", [
-        ("east-app3", "stratcon", "crl", "Run the CRL refresh of root's crontab (crontab -l) on east-app3"),
+        ("east-app3", "stratcon", "crl", "Run the refresh command of root's crontab on east-app3"),
         ("east-app1", "web_frontend", "/www/etc/ssl/web.crt",
-         "Install a new certificate in /www/etc/ssl/web.crt and restart web_frontend"),
-        ("east-app2", "api", "cert", "service_operate.yml -e service_operate_role=ca "),
+         "Put the right one for users into /www/etc/ssl/web.crt on east-app1, then service_restart.yml "),
+        ("east-app2", "api", "cert", "ca_reissue.yml -e ca_reissue_limit=east-app2 -e ca_reissue_roles=api"),
     ])
     def test_of_an_expired_file_depends_on_who_issues_it(self, healthy, host, role, kind, words):
         item(healthy, host, role, "pki", kind, not_after_epoch=NOW - 3 * DAY)
