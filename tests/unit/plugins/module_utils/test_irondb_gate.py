@@ -5,6 +5,7 @@ from __future__ import absolute_import, division, print_function
 __metaclass__ = type
 
 import copy
+import io
 import os
 import sys
 
@@ -114,6 +115,12 @@ class TestGate:
 
     def test_every_gate_has_a_fault(self):
         assert {fault[0] for fault in FAULTS} == set(irondb_gate.GATES)
+
+    def test_every_gate_is_explained(self):
+        path = os.path.join(os.path.dirname(os.path.abspath(__file__)), *([".."] * 4 + ["docs", "data_storage.md"]))
+        with io.open(path, encoding="utf-8") as page:
+            told = [line.split("`")[1] for line in page if line.startswith("| `")]
+        assert told == list(irondb_gate.GATES) + ["short", "too_many", "journal"]
 
     @pytest.mark.parametrize("gate_id", list(irondb_gate.GATES))
     def test_a_gate_that_is_forced_open_would_be_noticed(self, gate_id, monkeypatch):
