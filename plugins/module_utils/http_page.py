@@ -16,14 +16,17 @@ BODY_LIMIT = 262144
 
 def ask(host, port, path, tls=False, header=None, timeout=3.0, login=None, pair=None, limit=BODY_LIMIT, verify=False,
         ca_file=None):
-    """GET one page. Returns ``{"status": int or None, "seconds", "error", "body"}``; never raises, follows no redirect.
+    """GET one page. Returns ``{"status": int or None, "seconds", "error", "body", "connected", "complete"}``; never
+    raises, follows no redirect.
 
+    connected: whether the server took the connection. complete: whether the answer came to its announced end, or the
+    server ended it where none was announced. timeout: seconds for all of it, however slowly the answer comes.
     header: name of the server, by default its address. login: ``user:password``. pair: files of the client's
     certificate and key. limit: most bytes of an answer. verify: whether the certificate of the server must be signed by
     one of ``ca_file`` (without it, of those that the host trusts); its name is never compared, servers are asked by
     address.
     """
-    answer = {"status": None, "seconds": 0.0, "error": "", "body": ""}
+    answer = {"status": None, "seconds": 0.0, "error": "", "body": "", "connected": False, "complete": False}
     started = time.monotonic()
     connection = None
     try:
@@ -41,27 +44,37 @@ def ask(host, port, path, tls=False, header=None, timeout=3.0, login=None, pair=
             if pair:
                 context.load_cert_chain(*pair)
         connection = socket.create_connection((host, port), timeout)
+        answer["connected"] = True
         if context:
             connection = context.wrap_socket(connection)
         connection.sendall(http_request(host, port, path, header, login))
-        data, reply = b"", None
+        data, reply, ended = b"", None, False
         while len(data) < limit and not (reply and reply["complete"]):
-            if time.monotonic() - started > timeout:
+            left = timeout - (time.monotonic() - started)
+            if left <= 0:
                 answer["error"] = "the answer did not end within {0:g} s".format(timeout)
                 break
+            connection.settimeout(left)
             try:
                 more = connection.recv(65536)
+            except socket.timeout:
+                if data:
+                    continue
+                raise
             except OSError as exc:
                 # The end of a connection that was not announced in TLS is an end too.
                 if not reply or "eof" not in str(exc).lower():
                     raise
+                ended = True
                 break
             if not more:
+                ended = True
                 break
             data += more
             reply = http_reply(data)
             answer["status"] = reply and reply["status"]
         if reply:
+            answer["complete"] = reply["complete"] or ended and reply["endless"]
             answer["body"] = reply["body"].decode("utf-8", "replace")
         elif not answer["error"]:
             answer["error"] = "the connection was closed without an answer"
@@ -89,8 +102,8 @@ def http_request(host, port, path, header=None, login=None):
 
 
 def http_reply(data):
-    """``{"status": int, "body": bytes, "complete": bool}`` of an answer as far as it came in, None while its head is
-    not complete. complete: no more will come; without a length that is only told by the end of the connection.
+    """``{"status": int, "body": bytes, "complete": bool, "endless": bool}`` of an answer as far as it came in, None
+    while its head is not complete. complete: no more will come. endless: only the end of the connection tells that.
     Raises ValueError for what is no HTTP."""
     if not data.startswith(b"HTTP/"[:len(data)]):
         raise ValueError("expected HTTP, found something else")
@@ -106,13 +119,15 @@ def http_reply(data):
         raise ValueError("expected an HTTP status, found {0}".format(lines[0][:80]))
     if status == 100:
         return http_reply(body) if body else None
+    endless = False
     if fields.get("transfer-encoding") == "chunked":
         body, complete = _unchunk(body)
     else:
         length = fields.get("content-length", "")
         complete = status in (204, 304) or length.isdigit() and len(body) >= int(length)
+        endless = not complete and not length.isdigit()
         body = body[:int(length)] if length.isdigit() else body
-    return {"status": status, "body": body, "complete": complete}
+    return {"status": status, "body": body, "complete": complete, "endless": endless}
 
 
 def _unchunk(data):

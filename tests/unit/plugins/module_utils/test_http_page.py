@@ -24,7 +24,15 @@ class _Pages(BaseHTTPRequestHandler):
         self.send_response({"/broken": 500, "/moved": 302}.get(self.path, 200))
         if self.path == "/moved":
             self.send_header("Location", "/")
+        if self.path == "/short":
+            self.send_header("Content-Length", "100")
         self.end_headers()
+        if self.path == "/late":
+            self.server.gate.wait(0.8)
+            self.wfile.write(b"late")
+            self.wfile.flush()
+            self.server.gate.wait(30)
+            return
         if self.path == "/half":
             self.wfile.write(b"half")
             self.server.gate.wait(30)
@@ -83,9 +91,21 @@ class TestAsk:
         assert answer["status"] == 200 and time.time() - started < 5
         assert answer["error"] == "the answer did not end within 0.5 s"
 
+    def test_a_page_that_stops_late_keeps_the_deadline(self, pages):
+        """Each piece has what is left, not the whole time again."""
+        started = time.time()
+        answer = http_page.ask("127.0.0.1", pages, "/late", timeout=1.0)
+        assert answer["status"] == 200 and answer["error"] and time.time() - started < 1.5
+
+    @pytest.mark.parametrize("path, connected, complete", [
+        ("/", True, True), ("/short", True, False), ("/half", True, False), ("/never", True, False)])
+    def test_says_how_far_it_came(self, pages, path, connected, complete):
+        answer = http_page.ask("127.0.0.1", pages, path, timeout=0.3)
+        assert (answer["connected"], answer["complete"]) == (connected, complete)
+
     def test_a_page_that_stops_keeps_its_status(self, pages):
         answer = http_page.ask("127.0.0.1", pages, "/half", timeout=0.3)
-        assert (answer["status"], answer["error"]) == (200, "no answer within 0.3 s")
+        assert (answer["status"], answer["error"]) == (200, "the answer did not end within 0.3 s")
 
     def test_a_server_that_hangs_up(self):
         listener = socket.socket()
@@ -110,7 +130,8 @@ class TestAsk:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
         listener.close()
-        assert http_page.ask("127.0.0.1", port, "/")["error"] == "connection refused"
+        answer = http_page.ask("127.0.0.1", port, "/")
+        assert answer["error"] == "connection refused" and not answer["connected"]
 
     def test_no_tls_where_tls_is_wanted(self, pages):
         answer = http_page.ask("127.0.0.1", pages, "/", tls=True, timeout=2)
@@ -128,17 +149,17 @@ class TestHttpRequest:
 
 
 class TestHttpReply:
-    @pytest.mark.parametrize("data, body, complete", [
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", b"ok", True),
-        (b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok", b"ok", False),
-        (b"HTTP/1.0 200 OK\r\n\r\nok", b"ok", False),
+    @pytest.mark.parametrize("data, body, complete, endless", [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", b"ok", True, False),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok", b"ok", False, False),
+        (b"HTTP/1.0 200 OK\r\n\r\nok", b"ok", False, True),
         (b"HTTP/1.1 200\r\nTransfer-Encoding: Chunked\r\n\r\n2;a=b\r\nok\r\na\r\n0123456789\r\n0\r\n\r\n",
-         b"ok0123456789", True),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", b"ab", False),
-        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"", True),
+         b"ok0123456789", True, False),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", b"ab", False, False),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"", True, False),
     ])
-    def test_reads_what_came_in(self, data, body, complete):
-        assert http_page.http_reply(data) == {"status": 200, "body": body, "complete": complete}
+    def test_reads_what_came_in(self, data, body, complete, endless):
+        assert http_page.http_reply(data) == {"status": 200, "body": body, "complete": complete, "endless": endless}
 
     def test_waits_for_the_head(self):
         assert [http_page.http_reply(b"HTTP/1.1 204 No Content\r\n\r\n"[:n]) for n in (0, 3, 10, 26)] == [None] * 4
