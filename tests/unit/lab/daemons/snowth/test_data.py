@@ -100,6 +100,13 @@ class TestRead:
         path = "/read/%d/%d/%s/t" % (AT + 2, AT + 3, CHECK)
         assert cluster.ask(2, path)[1] == [[(AT + 1) * 1000, "v1"], [(AT + 2) * 1000, "v2"]]
 
+    def test_knows_names_that_are_encoded_in_the_path(self, cluster):
+        cluster.all(1)
+        nodes = list(cluster.nodes.values())
+        nodes[0].store.write([["text", 0, CHECK, "größe/a b|ST[x:y]", AT * 1000, "v"]])
+        path = "/read/%d/%d/%s/gr%%c3%%B6%%C3%%9Fe/a%%20b%%7CST%%5Bx:y]" % (AT, AT + 1, CHECK)
+        assert cluster.ask(0, path, headers=[("X-Snowth-Lab-Local", "1")])[1] == [[AT * 1000, "v"]]
+
     def test_of_a_histogram_counts_its_bins(self, cluster):
         nodes = cluster.all()
         point = {"metric": "h", "id": CHECK, "offset": AT, "period": 60, "histogram": "AAEyAAAD"}

@@ -8,7 +8,6 @@ import hashlib
 import itertools
 import re
 from xml.etree import ElementTree
-from xml.sax.saxutils import quoteattr
 
 HALF = 1 << 255  # the top bit of a position: which side of a sided ring
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -83,8 +82,8 @@ class Topology:
         for node in self.nodes:
             side = ' side="%s"' % node["side"] if node["side"] else ""
             lines.append(
-                '  <node id="%s" address=%s apiport="%d" port="%d" weight="%d"%s/>'
-                % (node["id"], quoteattr(node["address"]), node["apiport"], node["port"], node["weight"], side)
+                '  <node id="%s" address="%s" apiport="%d" port="%d" weight="%d"%s/>'
+                % (node["id"], attribute(node["address"]), node["apiport"], node["port"], node["weight"], side)
             )
         return "\n".join([*lines, "</nodes>"]) + "\n"
 
@@ -106,6 +105,13 @@ class Topology:
     def ring_xml(self):
         rows = ('  <vnode id="%(id)s" idx="%(idx)d" location="%(location)f"/>\n' % row for row in self.ring_rows())
         return '<vnodes n="%d">\n%s</vnodes>\n' % (self.copies, "".join(rows))
+
+
+def attribute(text):
+    """Text for an attribute of XML (the library's own function would load half a browser)."""
+    for plain, spelled in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
+        text = text.replace(plain, spelled)
+    return text
 
 
 def position(data):
