@@ -23,7 +23,13 @@ class Faults:
     def __init__(self, directory=DIRECTORY):
         self.directory = directory
 
+    def none(self):
+        """True while the directory is not there: the usual case, asked some dozen times a second."""
+        return not os.path.isdir(self.directory)
+
     def text(self, name):
+        if self.none():
+            return ""
         try:
             with open(os.path.join(self.directory, name), encoding="utf-8") as handle:
                 return handle.read().strip()
