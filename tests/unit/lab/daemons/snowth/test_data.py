@@ -37,6 +37,16 @@ class TestIngest:
         for n in range(60):
             assert holders(nodes, "m%05d" % n) == wanted(cluster, nodes, "m%05d" % n)
 
+    def test_of_six_nodes_with_sides_is_on_both_sides(self, make):
+        cluster = make(count=6, copies=3, sides="aaabbb")
+        nodes = cluster.all(6)
+        assert cluster.ask(4, "/write/nnt", "POST", encoded(points(0, 40)))[0] == 200
+        eventually(lambda: delivered(nodes))
+        for n in range(40):
+            found = holders(nodes, "m%05d" % n)
+            assert found == wanted(cluster, nodes, "m%05d" % n) and len(found) == 3
+            assert {"aaabbb"[number] for number in found} == {"a", "b"}
+
     def test_locate_names_the_same_owners(self, cluster):
         nodes = cluster.all()
         found = cluster.ask(1, "/locate/json/%s/m00001" % CHECK)[1]

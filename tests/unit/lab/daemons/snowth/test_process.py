@@ -56,8 +56,8 @@ def kept(cluster, number):
     return found
 
 
-def wipe(cluster, number):
-    for name in store.DIRECTORIES:
+def wipe(cluster, number, names=store.DIRECTORIES):
+    for name in names:
         path = cluster.path(number, "store", name, IDS[number])
         for directory, _names, files in os.walk(path, topdown=False):
             for file in files:
@@ -102,6 +102,21 @@ class TestReconstitute:
         stop(cluster.processes[1])
         after = kept(cluster, 1)
         assert set(before) <= set(after) and len(after) > len(before)
+
+    @pytest.mark.parametrize("kind", ["nntbs", "text", "hist"])
+    def test_begins_again_when_data_was_removed_since(self, cluster, kind):
+        filled(cluster, 40)
+        stop(cluster.processes[1])
+        before = kept(cluster, 1)
+        wipe(cluster, 1)
+        cluster.fault(1, "reconstitute-rate", 100)
+        process = cluster.up(1, "-B")
+        eventually(lambda: cluster.ask(1, "/stats.json")[1]["reconstitute"]["hist"]["percent"]["_value"] > 10)
+        stop(process)
+        wipe(cluster, 1, [kind])
+        cluster.heal(1, "reconstitute-rate")
+        assert finish(cluster.spawn(1, "-B"))[0] == 0
+        assert kept(cluster, 1) == before
 
     def test_waits_while_too_many_nodes_are_down(self, cluster):
         filled(cluster, 20)

@@ -1,6 +1,7 @@
 """Rebuild of a node (-B): every other node is asked what belongs here, and all of it is pulled.
 
-Progress is kept on disk, so that the same command goes on where it was interrupted. It does not finish while more nodes
+Progress is kept beside the data, so that the same command goes on where it was interrupted, and begins again when the
+data of any kind was removed since. It does not finish while more nodes
 than the write copies allow cannot be reached: it waits for them.
 """
 
@@ -12,7 +13,7 @@ import threading
 from daemons import net
 from daemons.snowth import topology
 
-FILE = ".reconstitute.json"
+FILE, MARK = ".reconstitute.json", ".reconstitute"
 RATE = 500.0  # metrics a second
 RETRY = 2.0
 SAVE = 50  # metrics
@@ -32,6 +33,14 @@ def kinds(types):
     return {TYPES[name] for name in types} - {""} if types else {"nnt", "text", "hist"}
 
 
+def text(path):
+    try:
+        with open(path, encoding="utf-8") as handle:
+            return handle.read()
+    except OSError:
+        return ""
+
+
 def name_of(kind, period, check, metric):
     """A metric as /reconstitute/<node> lists it."""
     encoded = base64.b64encode(metric.encode()).decode()
@@ -49,7 +58,10 @@ class Reconstitute:
     def __init__(self, node, options):
         self.node, self.options = node, options
         self.kinds = kinds(options.types)
-        self.path = os.path.join(node.root, "localstate", FILE)
+        places = ("data", "text", "hist", node.numeric_name)
+        self.marks = [os.path.join(node.root, name, node.identity, MARK) for name in dict.fromkeys(places)]
+        self.path = os.path.join(node.root, node.numeric_name, node.identity, FILE)
+        self.stamp = ""
         self.stopping = threading.Event()
         self.done = {}  # node id: number of metrics pulled, in the order of its list
         self.total = {}
@@ -62,13 +74,21 @@ class Reconstitute:
                 found = json.load(handle)
         except (OSError, ValueError):
             return
-        if found.get("source") == self.source and self.node.store.everything():
-            self.done, self.lists = found["done"], found["lists"]
+        if found.get("source") == self.source and all(text(path) == found["stamp"] for path in self.marks):
+            self.stamp, self.done, self.lists = found["stamp"], found["done"], found["lists"]
+
+    def mark(self):
+        """Note in every directory of data that this run began with what is there."""
+        if not self.stamp:
+            self.stamp = os.urandom(8).hex()
+            for path in self.marks:
+                with open(path, "w", encoding="utf-8") as handle:
+                    handle.write(self.stamp)
 
     def save(self):
-        os.makedirs(os.path.dirname(self.path), exist_ok=True)
+        found = {"source": self.source, "stamp": self.stamp, "done": self.done, "lists": self.lists}
         with open(self.path + ".new", "w", encoding="utf-8") as handle:
-            json.dump({"source": self.source, "done": self.done, "lists": self.lists}, handle)
+            json.dump(found, handle)
         os.replace(self.path + ".new", self.path)
 
     def sources(self):
@@ -92,6 +112,7 @@ class Reconstitute:
         """Pull everything; returns when it is finished."""
         found = self.sources()
         self.load()
+        self.mark()
         waiting = [row for row in found.nodes if row["id"] not in {self.node.identity, *self.options.without}]
         left_out = len(self.options.without) + (self.node.identity in found.by_id)
         while waiting:
@@ -102,8 +123,9 @@ class Reconstitute:
             self.node.log("reconstitute: %d nodes cannot be read, waiting for them" % len(failed))
             self.stopping.wait(RETRY)
         self.finished = True
-        if os.path.exists(self.path):
-            os.unlink(self.path)
+        for path in (self.path, *self.marks):
+            if os.path.exists(path):
+                os.unlink(path)
 
     def get(self, row, path):
         """JSON of a source node; OSError, Closed or ValueError when it does not come."""
