@@ -109,11 +109,15 @@ class Snowth:
         try:
             self.lock_file = open(path, "a+", encoding="utf-8")  # held until the process ends
             fcntl.flock(self.lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.lock_file.truncate(0)
-            self.lock_file.write("%d\n" % os.getpid())
-            self.lock_file.flush()
-        except OSError as exc:
+        except BlockingIOError as exc:
             self.die("%s: %s: another snowthd works here" % (path, exc))
+        except OSError as exc:
+            self.die("%s: %s" % (path, exc))
+        try:
+            os.ftruncate(self.lock_file.fileno(), 0)
+            os.write(self.lock_file.fileno(), b"%d\n" % os.getpid())
+        except OSError as exc:  # a full disk: only -k misses the number
+            print("%s: %s" % (path, exc), file=sys.stderr, flush=True)
 
     def configure(self):
         """Release, topology and identity, from the files."""
