@@ -139,6 +139,47 @@ class TestDaemonSettings:
         assert alerting.daemon_settings(east, FACTS, "east-app1") == before
 
 
+class TestStore:
+    """What data_storage writes, and for whom; nothing is done."""
+
+    class Recorder:
+        def __init__(self):
+            self.calls = {}
+
+        def file(self, path, content, mode=0o644, owner="root", **_more):
+            self.calls[path] = (owner, content)
+            return True
+
+        def directory(self, path, _mode=0o755, owner="root", _group=None):
+            self.calls[path] = (owner, None)
+
+        def link(self, path, target):
+            self.calls[path] = ("root", target)
+
+        once = file
+
+        def __getattr__(self, _name):
+            return lambda *_arguments, **_options: None
+
+    def written(self, east, tmp_path, monkeypatch, edition):
+        monkeypatch.setattr(storage, "ETC", str(tmp_path))
+        run = self.Recorder()
+        storage.data_storage(run, east, dict(FACTS, edition=edition), "east-store1")
+        return {path.replace(str(tmp_path), "etc"): call for path, call in run.calls.items()}
+
+    @pytest.mark.parametrize("edition, day", [("2019", "2019-11-04"), ("later", "2021-11-29")])
+    def test_names_the_release_of_the_edition(self, east, tmp_path, monkeypatch, edition, day):
+        found = self.written(east, tmp_path, monkeypatch, edition)
+        assert f'<lab release="{day}"/>' in found["etc/snowth.conf"][1]
+        assert ("/opt/circonus/bin/snowth-start" in found) == (edition == "later")
+
+    def test_gives_the_service_what_a_resize_rewrites(self, east, tmp_path, monkeypatch):
+        found = self.written(east, tmp_path, monkeypatch, "later")
+        names = ["etc/topology.conf", "etc/snowth-topo", "/snowth/localstate", "/snowth/redo", "/snowth/logs"]
+        assert {found[name][0] for name in names} == {"nobody"}
+        assert found["etc/topology"][0] == found["etc/snowth.conf"][0] == "root"
+
+
 class TestFailover:
     """The database is played here; the real one is switched in the lab's own scenarios."""
 

@@ -11,6 +11,8 @@ import pytest
 
 NEW = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
 FIXTURES = os.path.join(os.path.dirname(__file__), "..", "fixtures")
+ROOTFS = os.path.join(os.path.dirname(__file__), "..", "..", "..", "..", "molecule", "lab", "rootfs")
+LIBRARY = os.path.realpath(os.path.join(ROOTFS, "opt", "circonus", "libexec", "lab"))
 
 
 def fixture_bytes(name):

@@ -15,6 +15,7 @@ SNOWTH, RSYNC, REDIS, ELASTIC = (
 )
 ETC = "/opt/circonus/etc"
 STORES = ("data", "text", "hist", "raw_db", "surrogate_db", "metric_name_db", "nntbs")
+RELEASES = {"2019": "2019-11-04", "later": "2021-11-29"}  # of the store's package, by edition
 SLOTS = 512
 LONG_TAIL = "/ltstore"
 
@@ -57,7 +58,8 @@ def data_storage(run, site, facts, name):
         return
     group(run, "nobody")
     run.directory("/snowth", 0o755, "nobody", "nobody")
-    run.directory("/snowth/logs", 0o755, "nobody", "nobody")
+    for name in ("logs", "localstate", "redo"):
+        run.directory(f"/snowth/{name}", 0o755, "nobody", "nobody")
     for store in STORES:
         run.directory(f"/snowth/{store}", 0o755, "nobody", "nobody")
         run.directory(f"/snowth/{store}/{ident}", 0o755, "nobody", "nobody")
@@ -65,16 +67,19 @@ def data_storage(run, site, facts, name):
     # The topology is written at the first installation and then left alone.
     if not os.path.exists(f"{ETC}/topology"):
         text, active = topology(copies, nodes), digest(copies, nodes)
-        run.directory(f"{ETC}/snowth-topo")
+        run.directory(f"{ETC}/snowth-topo", 0o755, "nobody", "nobody")
         run.file(f"{ETC}/topology", text)
         run.file(f"{ETC}/snowth-topo/{active}", text)
         run.file(
             f"{ETC}/topology.conf",
             f'<topology path="{ETC}/snowth-topo" active="{active}" next="" redo="/snowth/redo/{{node}}"/>\n',
+            owner="nobody",  # a rebalance rewrites it
         )
     changed = settings(run, facts)
     run.once(f"{ETC}/licenses.conf", "<licenses>\n</licenses>\n")
     run.link("/opt/circonus/sbin/snowthd", "/opt/circonus/libexec/lab/bin/snowthd")
+    if facts["edition"] != "2019":
+        run.link("/opt/circonus/bin/snowth-start", "/opt/circonus/libexec/lab/bin/snowth-start")
     run.unit_file(SNOWTH)
     run.later([SNOWTH], restart=changed)
 
@@ -86,8 +91,8 @@ def settings(run, facts):
             selector = handle.read()
     except FileNotFoundError:  # why-run of a first run
         selector = ""
-    sweep = "  <sweep_delete/>\n" if facts["edition"] == "2019" else ""  # gone since 2021-06-28
-    text = f"<!-- Written by Hooper (lab stand-in); edits are lost -->\n<snowth>\n  {selector}{sweep}</snowth>\n"
+    release = f'  <lab release="{RELEASES.get(facts["edition"], RELEASES["later"])}"/>\n'
+    text = f"<!-- Written by Hooper (lab stand-in); edits are lost -->\n<snowth>\n  {selector}{release}</snowth>\n"
     return run.file(f"{ETC}/snowth.conf", text)
 
 
