@@ -3,6 +3,7 @@
 """A cluster of snowth nodes on addresses of the loopback network, within the test or as processes."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -128,7 +129,20 @@ class Cluster:
         path = self.path(number, "store", "logs", name)
         return path.read_text() if path.exists() else ""
 
+    @staticmethod
+    def close(item):
+        """Give back what a node within this process has open; its threads end with the process and do not mind."""
+        for name in ("listener", "console", "store", "lock_file"):
+            if getattr(item, name, None):
+                getattr(item, name).close()
+        if getattr(item, "gossip", None):
+            item.gossip.udp.close()
+        for journal in item.journals.values():
+            os.close(journal.writer.handle)
+
     def end(self):
+        for item in self.nodes.values():
+            self.close(item)
         for process in self.processes.values():
             if process.poll() is None:
                 process.terminate()

@@ -154,7 +154,7 @@ class Snowth:
             for peer in sorted(set(self.peers()) - {self.identity}):
                 self.journal(peer)
             self.listener = net.http_listener(me["apiport"], self.rest.respond, host=self.host, note=self.access)
-            net.Listener(
+            self.console = net.Listener(
                 self.console_port, lambda stream, _peer, _cn: console.serve(stream, "snowth# ", tree), "127.0.0.1"
             )
         except OSError as exc:
