@@ -158,7 +158,6 @@ class TestBackup:
         run = lab.play("ca_backup", ca_backup_keep=1, ca_backup_days=0)
         assert run.rc == 0 and run.report["backup"]["removed"] and len(files(lab, ca.first)) == 2, run
 
-
     def test_refuses_a_ca_whose_files_lie_elsewhere(self, lab, ca):
         config, before = HOME + "/openssl.cnf", files(lab, ca.first)
         script = "cp -a %s /root/kept.cnf; sed -i 's|^new_certs_dir = .*|new_certs_dir = /root|' %s"

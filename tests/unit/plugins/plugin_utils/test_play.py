@@ -23,12 +23,13 @@ class Templar:
 def known():
     sites = {name: {"file": str(LAB / ("site.%s.json" % name)), "hosts": ["%s-app1" % name], "active": name == "east"}
              for name in ("east", "west")}
-    return {"circonus_sites": sites, "groups": {"hooper": ["east-app1", "west-app1"], "brokers": ["broker1"]},
-            "hostvars": {
-                "east-app1": {"circonus_node": {"site": "east", "roles": ["ca"]}, "circonus_probe": {"lock": {}}},
-                "west-app1": {"circonus_node": {"site": "west", "roles": ["ca"]}, "circonus_probe": {"skipped": True}},
-                "broker1": {"circonus_node": {"roles": ["broker"]}, "circonus_probe": {"units": {}}},
-            }}
+    hostvars = {
+        "east-app1": {"circonus_node": {"site": "east", "roles": ["ca"]}, "circonus_probe": {"lock": {}}},
+        "west-app1": {"circonus_node": {"site": "west", "roles": ["ca"]}, "circonus_probe": {"skipped": True}},
+        "broker1": {"circonus_node": {"roles": ["broker"]}, "circonus_probe": {"units": {}}},
+    }
+    groups = {"hooper": ["east-app1", "west-app1"], "brokers": ["broker1"]}
+    return {"circonus_sites": sites, "groups": groups, "hostvars": hostvars}
 
 
 class TestSites:
