@@ -15,8 +15,11 @@ from ansible_collections.circonus.inside.plugins.plugin_utils import direct
 from ansible_collections.circonus.inside.plugins.plugin_utils import procedure as p
 
 display = Display()
-# Every procedure begins with this look at every host.
-_LOOKS = {look.module: look for look in (direct.Look("circonus.inside.datacenter_info", "datacenter"),)}
+# Every procedure begins with the first of these looks at every host.
+_LOOKS = {look.module: look for look in (
+    direct.Look("circonus.inside.datacenter_info", "datacenter"),
+    direct.Look("circonus.inside.irondb_probe", "irondb_probe"),
+)}
 
 
 class ActionModule(ActionBase):

@@ -360,7 +360,7 @@ FREE_TO_RESTART = ("redis",)
 #: Roles whose hosts form a cluster that must be whole again before the next host is stopped, and who takes care of it.
 CLUSTERED = {
     "data_storage": "a node has to catch up with all others before the next one is stopped (operation manual, "
-    "\"Performing Cluster Restarts\"). Name one host by %s_limit, look at its replication latency, then the next",
+    "\"Performing Cluster Restarts\"). Use data_storage_restart.yml, which sees to that, or name one host by %s_limit",
     "mq": "the RabbitMQ cluster has to be whole before the next node is stopped. Use service_restart.yml, which sees "
     "to that, or name one host by %s_limit",
 }

@@ -1,0 +1,102 @@
+#!/usr/bin/python
+# Copyright: circonus.inside contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+DOCUMENTATION = r"""
+---
+module: irondb_probe
+version_added: 0.1.0
+short_description: Read what a data_storage host knows before anything is done to its node
+description:
+  - Returns the node ids on its disk, since when its unit runs, and on demand the whole cluster as this host sees it.
+  - Read by the procedures C(data_storage_*), which compare the answers of all hosts before they touch one.
+author:
+  - circonus.inside contributors (@circonus-inside)
+extends_documentation_fragment:
+  - circonus.inside.irondb
+options:
+  cluster:
+    description: Whether every node of the cluster is asked as well.
+    type: bool
+    default: false
+  units:
+    description: Names that the unit of the node may have. The first that exists counts.
+    type: list
+    elements: str
+    default: []
+  data_dir:
+    description: Directory with one directory for each node that has data on this host.
+    type: path
+    default: /snowth/data
+attributes:
+  check_mode:
+    support: full
+    description: Reads only.
+  diff_mode:
+    support: none
+    description: Returns no diff.
+"""
+
+EXAMPLES = r"""
+- name: Read the node of this host, and the cluster
+  circonus.inside.irondb_probe:
+    units: [circonus-snowth]
+    cluster: true
+"""
+
+RETURN = r"""
+node_ids:
+  description: Uuids below O(data_dir), V(none) when it could not be read.
+  returned: success
+  type: list
+  elements: str
+  sample: [a0000000-0000-4000-8000-000000000001]
+unit:
+  description: The unit that exists, empty when none does.
+  returned: success
+  type: str
+active:
+  description: State of the unit in systemd's words, V(unknown) without one.
+  returned: success
+  type: str
+age_s:
+  description: Seconds since the unit got into its state, V(none) when that is not known.
+  returned: success
+  type: float
+view:
+  description: The cluster as C(module_utils/irondb_gate.py) describes it, V(none) when it was not asked or is silent.
+  returned: success
+  type: dict
+topology:
+  description: The topology in force as XML, empty when it was not asked or nobody told it.
+  returned: success
+  type: str
+reasons:
+  description: Why no node may be stopped now, with C(id), C(node), C(peer), C(name) and C(text).
+  returned: success
+  type: list
+  elements: dict
+problem:
+  description: One sentence about what could not be read, empty when all was.
+  returned: success
+  type: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.circonus.inside.plugins.module_utils import irondb_probe
+from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
+
+
+def main():
+    module = AnsibleModule(argument_spec=irondb_probe.ARGUMENTS, supports_check_mode=True)
+    try:
+        module.exit_json(changed=False, **irondb_probe.collect(module.params))
+    except InsideError as exc:
+        module.fail_json(msg=str(exc), **exc.details)
+
+
+if __name__ == "__main__":
+    main()

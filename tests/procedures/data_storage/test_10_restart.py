@@ -1,0 +1,130 @@
+# Copyright: circonus.inside contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""data_storage_restart.yml on a running cluster: nothing is lost, one node at a time, and every gate holds."""
+
+from __future__ import annotations
+
+import pytest
+from running_lab import Lab, wait_until
+from storage_lab import QUICK, Storage
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory):
+    """The running cluster, green."""
+    found = Storage(Lab(tmp_path_factory.mktemp("reports")))
+    found.settle()
+    return found
+
+
+def outages(seen):
+    """[(addresses that went down together, highest latency told just before)] of the looks of a watcher."""
+    found, before = [], {"down": [], "worst": 0.0}
+    for look in seen:
+        if set(look["down"]) - set(before["down"]):
+            found.append((look["down"], before["worst"]))
+        before = look
+    return found
+
+
+class TestRestart:
+    def test_check_mode_shows_the_waves_and_touches_nothing(self, storage):
+        before = storage.starts()
+        run = storage.restart("--check")
+        assert run.rc == 0 and storage.starts() == before, run
+        lines = [line.strip() for line in run.output.splitlines() if "Restart east-store" in line]
+        text = "%d. Restart east-store%d and wait until every node is green"
+        assert lines[:3] == [text % (at, at) for at in (1, 2, 3)]
+
+    def test_every_measurement_survives_and_one_node_is_down_at_a_time(self, storage):
+        before, west = storage.starts(), storage.starts(("west-store1",))
+        with storage.traffic() as traffic:
+            run = storage.restart()
+        assert run.rc == 0 and run.result == "ok", run
+        after = storage.starts()
+        assert all(after[host] != before[host] for host in storage.hosts) and storage.starts(("west-store1",)) == west
+        assert traffic["acknowledged"] > 200 and traffic["lost"] == [], traffic
+        down = [look["down"] for look in traffic["seen"] if look["down"]]
+        assert {address for look in down for address in look} == set(storage.addresses.values())
+        assert max(len(look) for look in down) == 1, down
+        stops = outages(traffic["seen"])
+        assert len(stops) == 3 and all(worst < 30 for _down, worst in stops), stops
+        # A person sees how it goes.
+        assert "Restart data_storage on east-store1" in run.output and "green 3 of 3" in run.output
+
+    def test_a_node_that_does_not_come_back_stops_it_and_the_same_command_goes_on(self, storage):
+        before = storage.starts()
+        with storage.fault("east-store2", "http-hang"):
+            # The first is restarted; the second is refused before it stops, since it hangs from now on.
+            run = storage.restart()
+        assert run.rc != 0 and storage.starts() == before, run
+        storage.settle()
+        with storage.fault("east-store1", "slow-start", "25"):
+            run = storage.restart(data_storage_restart_timeout_s=10)
+        assert run.rc != 0 and run.result == "failed" and "east-store1" in run.report["reason"], run
+        assert storage.starts(storage.hosts[1:]) == {host: before[host] for host in storage.hosts[1:]}
+        storage.settle()
+        first = storage.starts()["east-store1"]
+        run = storage.restart()
+        assert run.rc == 0 and "east-store1 was restarted in this run and has settled" in run.output, run
+        after = storage.starts()
+        assert after["east-store1"] == first
+        assert all(after[host] != before[host] for host in storage.hosts[1:])
+
+    def test_a_killed_controller_is_continued(self, storage):
+        before = storage.starts()
+        assert storage.lab.kill_after("data_storage_restart", "Restart data_storage", **dict(
+            QUICK))
+        storage.settle()
+        first = storage.starts()
+        assert first["east-store3"] == before["east-store3"]
+        run = storage.restart()
+        assert run.rc == 0, run
+        assert storage.starts()["east-store1"] == first["east-store1"] != before["east-store1"]
+        assert storage.starts()["east-store3"] != before["east-store3"]
+
+
+class TestGates:
+    """Each refuses before anything is touched, with one sentence that names the node."""
+
+    @pytest.fixture(autouse=True)
+    def untouched(self, storage):
+        storage.settle()
+        before = storage.starts(("east-store1", "east-store2"))
+        yield
+        assert storage.starts(("east-store1", "east-store2")) == before
+        storage.settle()
+
+    @staticmethod
+    def refused(run, *words):
+        assert run.rc != 0 and run.result == "refused", run
+        for word in words:
+            assert word in run.report["reason"], run.report["reason"]
+
+    def test_a_peer_that_is_down(self, storage):
+        storage.lab.on("east-store3", "systemctl", "stop", "circonus-snowth")
+        try:
+            self.refused(storage.restart(), "east-store3 is down: nothing listens")
+        finally:
+            storage.lab.on("east-store3", "systemctl", "start", "circonus-snowth")
+
+    def test_a_page_that_hangs(self, storage):
+        with storage.fault("east-store3", "http-hang"):
+            self.refused(storage.restart(), "east-store3 hangs")
+
+    def test_gossip_that_is_lost(self, storage):
+        with storage.fault("east-store3", "gossip-lost"):
+            wait_until(lambda: not storage.green(), 60, "the gossip is stale")
+            wait_until(lambda: any(float(row["gossip_age"]) > 9 for row in storage.gossip()), 60, "the gossip is stale")
+            self.refused(storage.restart(), "east-store3", "udp port 8112")
+
+    def test_data_of_another_node_on_the_disk(self, storage):
+        stranger = "/snowth/data/00000000-0000-4000-8000-00000000dead"
+        storage.lab.on("east-store3", "mkdir", "-p", stranger)
+        try:
+            self.refused(storage.restart(), "east-store3 holds the data of")
+        finally:
+            storage.lab.on("east-store3", "rmdir", stranger)
+
+    def test_the_typed_name(self, storage):
+        self.refused(storage.restart(circonus_confirm="east"), "must name the role", "Nothing was changed")
