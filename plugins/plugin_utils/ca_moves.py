@@ -506,6 +506,10 @@ def sync_verdict(situation: f.Situation, authorities: dict, params: dict, run: d
 
 def sync_problem(authorities: dict, source: str, host: str) -> str | None:
     """Why the copy of a host must not be replaced, or None."""
+    if not usable(authorities, source):
+        why = (authorities.get(source) or {}).get("msg") or "it has none"
+        return "Expected the CA of %s to compare with, found none: %s. Run the same command again when it answers." % (
+            source, str(why).rstrip("."))
     if not authorities[host].get("initialised"):
         return None
     if authorities[host].get("problem"):

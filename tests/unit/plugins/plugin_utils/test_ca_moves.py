@@ -398,6 +398,15 @@ class TestSync:
         platform.ca["west-app1"] = authority()
         assert self.verdict(platform)["result"] == "nothing_to_do"
 
+    @pytest.mark.parametrize("answer", [None, {"reachable": False, "msg": "no route."}])
+    def test_a_source_that_is_gone_after_the_copy_is_one_sentence(self, platform, answer):
+        known = dict(platform.ca)
+        known.pop("east-app1")
+        if answer:
+            known["east-app1"] = answer
+        problem = ca_moves.sync_problem(known, "east-app1", "west-app1")
+        assert problem.startswith("Expected the CA of east-app1 to compare with, found none: ")
+
     @pytest.mark.parametrize(
         "copy_of, word",
         [
