@@ -22,7 +22,7 @@ venv-all: venv ## Also make .venv-2.16 (ansible-core 2.16) and .venv-3.6 (target
 	@tools/venv core-2.16
 	@tools/venv python-3.6 || [ $$? = 3 ]
 
-check: venv ## Linters and unit tests: about a minute
+check: venv ## Linters and unit tests: minutes
 	@.venv/bin/python tools/test --group check
 
 test: venv ## Everything: linters, units, sanity, importer, scenarios on real containers (needs root)
