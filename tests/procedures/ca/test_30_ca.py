@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 
 import pytest
@@ -317,6 +318,7 @@ class TestLost:
         assert again.rc == 0 and again.result in ("ok", "nothing_to_do"), again
         ca.assert_settled(ca.first)
 
+    @pytest.mark.skipif(not os.environ.get("CIRCONUS_TORTURE"), reason="only in make torture: it takes minutes")
     def test_restores_an_archive_where_the_directory_is_gone(self, lab, ca):
         assert ca.active() == [ca.first]
         backup = lab.play("ca_backup").report["backup"]["path"]
