@@ -405,9 +405,11 @@ def act(lab, host, how):
 
 class TestHealthy:
     def test_ten_checks_find_nothing(self, running):
-        wait_until(lambda: found(running)[1].rc == 0, 120, "the lab has settled", interval=1)
+        # Another lab may work on the same machine: a page that takes its time is no fault of the platform.
+        patient = {"platform_check_endpoint_s": 30.0, "platform_check_deadline_s": 25.0}
+        wait_until(lambda: found(running, **patient)[1].rc == 0, 120, "the lab has settled", interval=1)
         for _number in range(CHECKS):
-            findings, run = found(running)
+            findings, run = found(running, **patient)
             assert findings == set() and run.rc == 0 and run.result == "ok", run
 
 
