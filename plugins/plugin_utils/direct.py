@@ -5,8 +5,8 @@
 For a look at a whole platform the frame (an archive made for each host, unpacked and imported there) costs more than
 the look. Here the source that the look needs goes through the standard input of one Python on the host, made once for
 all hosts. The module stays the reference: its argument spec is applied here on the controller, and where this way is
-not open (no pipelining, an interpreter that is yet to be discovered, ``environment``, ``delegate_to``) the module itself
-is run.
+not open (no pipelining, an interpreter that is yet to be discovered, ``environment``, ``delegate_to``) the module is
+run.
 """
 
 from __future__ import annotations

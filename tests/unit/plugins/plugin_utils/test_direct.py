@@ -153,6 +153,18 @@ def test_an_interpreter_with_a_blank_is_one_word(utils):
     assert action.told.startswith("'/opt/my python' -I -c ")
 
 
+def test_the_probe_of_every_procedure_goes_this_way(monkeypatch):
+    from ansible_collections.circonus.inside.plugins.action import procedure_step
+
+    step = procedure_step.ActionModule.__new__(procedure_step.ActionModule)
+    step._task, step._shared_loader_obj = Action(), type("Loader", (), {"action_loader": None})
+    step._shared_loader_obj.action_loader = type("Actions", (), {"has_plugin": staticmethod(lambda _name: False)})
+    look = procedure_step._LOOKS["circonus.inside.datacenter_info"]
+    monkeypatch.setattr(look, "run", lambda action, arguments, _vars: {"asked": arguments, "by": action is step})
+    answer = step._dispatch({"module": "circonus.inside.datacenter_info", "args": {"roles": ["ca"]}}, {})
+    assert answer == {"asked": {"roles": ["ca"]}, "by": True}
+
+
 @pytest.mark.parametrize("name", ["host_check", "pki_look", "datacenter"])
 def test_the_looks_of_the_collection_run_on_a_python_that_has_nothing_else(name, tmp_path):
     look = direct.Look("circonus.inside." + name, name)
