@@ -66,6 +66,23 @@ class TestStage:
         assert len(stage.tail()) == runner.TAIL_LINES + 1
 
 
+class TestSummary:
+    def test_what_failed_comes_last_and_the_same_reason_once(self, runner, capsys):
+        broken = stage_of(runner, "sh", "-c", "echo 'FAILED tests/a.py::test_b'; seq 90; exit 3")
+        fine = runner.Stage("fine", lambda stage: stage.command(["true"]), "check", "")
+        fine.run()
+        stages = [broken, fine]
+        for name in ("x", "y"):
+            stages.append(runner.Stage(name, lambda stage: None, "check", ""))
+            stages[-1].state, stages[-1].reason = "skipped", "too long"
+        runner.summary(stages, 7)
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[-1].split() == ["|", "FAILED", "tests/a.py::test_b"]
+        assert "exit code 3" in lines[-2]
+        assert [line.split("skipped") for line in lines if "too long" in line] == [
+            ["x and 1 more".ljust(45), "  too long"]]
+
+
 class TestScenarios:
     @pytest.fixture
     def tree(self, runner, tmp_path, monkeypatch):
