@@ -3,6 +3,7 @@
 """A certificate authority, free ports and conditions with deadlines, for stand-ins that run inside the test."""
 
 import os
+import random
 import socket
 import subprocess
 import time
@@ -31,10 +32,21 @@ def eventually(condition, seconds=10.0, what="the condition"):
         time.sleep(0.02)
 
 
+#: Below the range from which the kernel gives ports to clients, and each number once in a process.
+PORTS = iter(random.SystemRandom().sample(range(12000, 32000), 20000))
+
+
 def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """A port that nobody has on any address, neither tcp nor udp, and that no client is given by the kernel."""
+    for port in PORTS:
+        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagram:
+            try:
+                stream.bind(("", port))
+                datagram.bind(("", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no free port")
 
 
 def openssl(*arguments, cwd):

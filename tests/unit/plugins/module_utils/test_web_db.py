@@ -12,6 +12,7 @@ import glob
 import json
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -112,16 +113,27 @@ class Writer(threading.Thread):
             session.close()
 
 
+def free_port():
+    """A port that nobody has on any address, below the range from which the kernel gives ports to clients."""
+    for port in random.SystemRandom().sample(range(12000, 32000), 100):
+        probe = socket.socket()
+        try:
+            probe.bind(("", port))
+            return port
+        except OSError:
+            continue
+        finally:
+            probe.close()
+    raise AssertionError("no free port")
+
+
 class Lab(object):
     """Clusters of one database, each with its own directory, address and records."""
 
     def __init__(self, base, version, template, bindir, net):
         self.base, self.version, self.template, self.bindir, self.net = base, version, template, bindir, net
         self.nodes, self.addresses, self.address = {}, {}, Address()
-        probe = socket.socket()
-        probe.bind(("127.0.0.1", 0))
-        self.port = probe.getsockname()[1]
-        probe.close()
+        self.port = free_port()
 
     def directory(self, *parts):
         path = os.path.join(self.base, *parts)

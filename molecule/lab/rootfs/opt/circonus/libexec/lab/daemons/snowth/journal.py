@@ -33,17 +33,18 @@ class Journal(threading.Thread):
     def append(self, records):
         """Note records for the peer; on the disk when it returns."""
         with self.lock:
+            stamp = self.now()
             for record in records:
-                self._write(json.dumps(record, separators=(",", ":")).encode())
+                self._write(json.dumps(record, separators=(",", ":")).encode(), stamp)
             os.fdatasync(self.writer.handle)
-            self.oldest = self.oldest or self.now()
+            self.oldest = self.oldest or stamp
         self.wake.set()
 
-    def _write(self, payload):
+    def _write(self, payload, stamp):
         """One record, whole or not at all."""
         before, handle = os.fstat(self.writer.handle).st_size, self.writer.handle
         try:
-            self.writer.write(payload, self.now())
+            self.writer.write(payload, stamp)
         finally:
             same = self.writer.handle == handle and before < UNIT
             start = before if same else 0
