@@ -21,7 +21,7 @@ def fixture_bytes(name):
         return handle.read()
 
 
-def eventually(condition, seconds=10.0, what="the condition"):
+def eventually(condition, seconds=60.0, what="the condition"):
     """The first true value of a condition, within a deadline."""
     deadline = time.monotonic() + seconds
     while True:

@@ -143,7 +143,7 @@ class TestFeeds:
                     feed.sock.shutdown(socket.SHUT_RDWR)
             return "CRL has expired" in log.read_text()
 
-        eventually(refused, 15)
+        eventually(refused)
 
     def test_an_empty_checkpoint_hurts_the_durable_feed_only(self, broker, stratcon):
         path = os.path.join(broker.noitd.feed, jlog.checkpoint_name("stratcon"))

@@ -94,13 +94,13 @@ class TestPair:
     def test_shutdown_ends_both(self, pair):
         pair.start()
         os.kill(pair.child(), signal.SIGHUP)
-        assert pair.parent.wait(10) == 0
+        assert pair.parent.wait(60) == 0
 
     def test_stopping_the_parent_ends_the_child(self, pair):
         pair.start()
         child = pair.child()
         pair.parent.terminate()
-        assert pair.parent.wait(10) == 0
+        assert pair.parent.wait(60) == 0
         eventually(lambda: gone(child))
 
     def test_a_child_without_its_parent_ends(self, pair):
@@ -112,11 +112,11 @@ class TestPair:
 
     def test_a_first_start_that_fails_ends_with_its_code(self, pair, tmp_path):
         (tmp_path / "log.fail").write_text("")
-        assert pair.start().parent.wait(10) == 255
+        assert pair.start().parent.wait(60) == 255
 
     def test_gives_up_after_too_many_starts(self, pair):
         pair.start()
         for count in range(1, 6):
             os.kill(pair.child(count), signal.SIGKILL)
-        assert pair.parent.wait(10) == 1
+        assert pair.parent.wait(60) == 1
         assert "giving up" in pair.log.read_text()

@@ -104,7 +104,7 @@ class Cluster:
     def up(self, number, *arguments):
         """A spawned node that answers."""
         process = self.spawn(number, *arguments)
-        eventually(lambda: self.answers(number), 20, "node %d answers" % number)
+        eventually(lambda: self.answers(number), 60, "node %d answers" % number)
         return process
 
     def answers(self, number):
@@ -113,7 +113,7 @@ class Cluster:
         except (OSError, net.Closed):
             return False
 
-    def ask(self, number, path, method="GET", body=b"", headers=(), seconds=10.0):
+    def ask(self, number, path, method="GET", body=b"", headers=(), seconds=60.0):
         """(status, JSON) over HTTP."""
         host = "127.0.0.%d" % (number + 1)
         status, _headers, content = net.fetch(host, self.port, path, method, body, headers, seconds=seconds)
@@ -148,7 +148,7 @@ class Cluster:
                 process.terminate()
         for process in self.processes.values():
             try:
-                process.wait(10)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

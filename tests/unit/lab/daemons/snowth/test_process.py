@@ -12,7 +12,7 @@ from ..conftest import eventually
 from .conftest import AT, CHECK, IDS, encoded, points
 
 
-def finish(process, seconds=30):
+def finish(process, seconds=120):
     """(exit code, output) of a process that ends by itself."""
     text, _none = process.communicate(timeout=seconds)
     return process.returncode, text
@@ -20,7 +20,7 @@ def finish(process, seconds=30):
 
 def stop(process):
     process.terminate()
-    process.wait(10)
+    process.wait(60)
 
 
 def settle(cluster, numbers):
@@ -31,7 +31,7 @@ def settle(cluster, numbers):
         delays = [peer["delay"]["_value"] for peers in sending for peer in peers.values()]
         return set(found) == {"0"} and not any(delays)
 
-    eventually(settled, 30)
+    eventually(settled)
 
 
 def filled(cluster, count=60):
@@ -93,7 +93,7 @@ class TestReconstitute:
         assert cluster.ask(1, "/reconstitute_state")[1]["in_progress"] is True
         assert cluster.ask(0, "/write/nnt", "POST", encoded(points(100, 20)))[0] == 200
         process.send_signal(signal.SIGKILL)
-        process.wait(10)
+        process.wait(60)
         cluster.heal(1, "reconstitute-rate")
         code, text = finish(cluster.spawn(1, "-B"))
         assert code == 0 and text.splitlines()[-1] == reconstitute.DONE
@@ -220,7 +220,7 @@ class TestControl:
         running = cluster.up(0)
         assert finish(cluster.spawn(0, "-k", "status"))[0] == 0
         assert finish(cluster.spawn(0, "-k", "stop"))[0] == 0
-        assert running.wait(10) == 0
+        assert running.wait(60) == 0
 
     def test_refuses_options_that_do_not_fit(self, cluster):
         cluster.prepare(0)
@@ -281,5 +281,5 @@ class TestWatchdog:
         eventually(lambda: "process starting" in cluster.log(0, "startuplog"))  # killed earlier, it is given up
         first = int(cluster.path(0, "store", "logs", "snowth.lock").read_text())
         os.kill(first, signal.SIGKILL)
-        eventually(lambda: cluster.log(0).count("watchdog: child") >= 2 and cluster.answers(0), 20)
+        eventually(lambda: cluster.log(0).count("watchdog: child") >= 2 and cluster.answers(0))
         assert int(cluster.path(0, "store", "logs", "snowth.lock").read_text()) != first

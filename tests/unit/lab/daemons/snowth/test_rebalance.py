@@ -55,7 +55,7 @@ class TestRebalance:
         resize.load()
         for number in range(4):
             assert resize.call(number, "activate")[0] == 200
-        eventually(resize.done, 30)
+        eventually(resize.done)
         new = topology.parse(resize.text)
         for n in range(40):
             owners = {IDS.index(ident) for ident in new.owners(CHECK, "m%05d" % n)}

@@ -84,7 +84,10 @@ class Level:
             self._apply(key, value)
 
     def close(self):
-        os.close(self.handle)
+        """Give the file back, once: its number may be another file's by the second time."""
+        handle, self.handle = self.handle, None
+        if handle is not None:
+            os.close(handle)
 
 
 def read(path):
