@@ -27,6 +27,7 @@ import time
 from ansible import constants as C
 from ansible.plugins.callback.default import CallbackModule as Default
 
+from ansible_collections.circonus.inside.plugins.plugin_utils import lazy
 from ansible_collections.circonus.inside.plugins.plugin_utils.procedure import outcome_message
 
 STEP = "circonus.inside.procedure_step"
@@ -75,6 +76,11 @@ class CallbackModule(Default):
     @property
     def _plain(self):
         return self._display.verbosity > 0
+
+    def v2_playbook_on_start(self, playbook):
+        """Before the first process of a task is copied from this one."""
+        lazy.preload()
+        super().v2_playbook_on_start(playbook)
 
     # -- what the default prints and this does not
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
-from ansible_collections.circonus.inside.plugins.plugin_utils import catalogue
+from ansible_collections.circonus.inside.plugins.plugin_utils.lazy import Lazy
+
+catalogue = Lazy("catalogue")
 
 
 def role_units(roles) -> list:

@@ -7,7 +7,10 @@ import functools
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.circonus.inside.plugins.module_utils.errors import BadInput, InsideError
-from ansible_collections.circonus.inside.plugins.plugin_utils import pki, pki_report
+from ansible_collections.circonus.inside.plugins.plugin_utils.lazy import Lazy
+
+pki = Lazy("pki")
+pki_report = Lazy("pki_report")
 
 
 def _one_line(function):

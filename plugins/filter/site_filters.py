@@ -10,7 +10,9 @@ import os
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.circonus.inside.plugins.module_utils.errors import BadInput, InsideError
-from ansible_collections.circonus.inside.plugins.plugin_utils import site_model
+from ansible_collections.circonus.inside.plugins.plugin_utils.lazy import Lazy
+
+site_model = Lazy("site_model")
 
 
 def _errors_as_one_line(function):

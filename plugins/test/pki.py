@@ -6,7 +6,9 @@ from __future__ import annotations
 from ansible.errors import AnsibleFilterError
 from ansible_collections.circonus.inside.plugins.filter.pki import first_certificate
 from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
-from ansible_collections.circonus.inside.plugins.plugin_utils import pki
+from ansible_collections.circonus.inside.plugins.plugin_utils.lazy import Lazy
+
+pki = Lazy("pki")
 
 
 def pki_signed_by(value, ca) -> bool:

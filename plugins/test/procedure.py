@@ -3,7 +3,9 @@
 """Tests about the run of a procedure."""
 from __future__ import annotations
 
-from ansible_collections.circonus.inside.plugins.plugin_utils import procedure
+from ansible_collections.circonus.inside.plugins.plugin_utils.lazy import Lazy
+
+procedure = Lazy("procedure")
 
 
 def stopped(begin) -> bool:
