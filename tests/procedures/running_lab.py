@@ -40,7 +40,7 @@ BOUNDARIES = (
 
 
 def torture(first, *others):
-    """Steps at which the controller is killed: all for `make torture`, the first one otherwise."""
+    """Of kinds of a test that take minutes each: all for `make torture`, the first one otherwise."""
     return (first, *others) if os.environ.get("CIRCONUS_TORTURE") else (first,)
 
 

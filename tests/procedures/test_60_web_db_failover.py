@@ -13,7 +13,8 @@ from test_10_planned import assert_nothing_lost
 class TestPlanned:
     """web_db_failover.yml, mode planned."""
 
-    def move(self, lab, writing, host):
+    def test_moves_inside_the_site_and_loses_nothing(self, lab, writing):
+        host = "%s-app3" % lab.active_site()
         site, short = host.split("-")
         run = lab.switch_primary(host)
         assert run.rc == 0 and run.result == "ok", run
@@ -24,9 +25,6 @@ class TestPlanned:
         assert_nothing_lost(writing())
         lab.assert_settled(site, short)
         assert run.report["rpo_bytes"] == 0 and run.report["write_gap_ms"] > 0
-
-    def test_moves_inside_the_site_and_loses_nothing(self, lab, writing):
-        self.move(lab, writing, "%s-app3" % lab.active_site())
 
     def test_second_run_has_nothing_to_do(self, lab):
         run = lab.switch_primary("%s-app3" % lab.active_site())
@@ -41,16 +39,14 @@ class TestPlanned:
         assert "datacenter_failover" in run.report["reason"], run.report["reason"]
         lab.assert_settled(site, "app3")
 
-    def test_moves_back_and_loses_nothing(self, lab, writing):
-        self.move(lab, writing, "%s-app1" % lab.active_site())
-
 
 class TestUnplanned:
-    """web_db_failover.yml, mode unplanned: the primary's host is frozen."""
+    """web_db_failover.yml, mode unplanned: the host of the primary is frozen; the lab ends as it began."""
 
     def test_frozen_primary(self, lab):
         site = lab.active_site()
-        old, new = "%s-app1" % site, "%s-app3" % site
+        old, new = "%s-app3" % site, "%s-app1" % site
+        lab.assert_settled(site, "app3")
         lab.cli("host", "pause", old)
         try:
             refused = lab.switch_primary(new, web_db_failover_mode="unplanned")
@@ -75,7 +71,4 @@ class TestUnplanned:
         assert rejoined.rc == 0 and rejoined.result in ("ok", "nothing_to_do"), rejoined
         again = lab.switch_primary(new)
         assert again.rc == 0 and again.result in ("ok", "nothing_to_do"), again
-        lab.assert_settled(site, "app3")
-        back = lab.switch_primary(old)
-        assert back.rc == 0 and back.result == "ok", back
         lab.assert_settled(site)
