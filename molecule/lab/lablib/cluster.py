@@ -526,7 +526,7 @@ class Lab:
         podman.parallel(
             lambda name: podman.run("unpause", name, check=False), [n for n in chosen if known[n] == "paused"]
         )
-        podman.parallel(lambda name: podman.run("rm", "-f", "-t", "0", "-v", name), chosen, workers=4)
+        podman.parallel(podman.remove, chosen, workers=4)
         return len(chosen)
 
     def remove_networks(self):

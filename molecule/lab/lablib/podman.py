@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import subprocess
+import time
 
 from . import LabError
 from .paths import CACHE, write
@@ -112,6 +113,16 @@ def run(*args, stdin=None, check=True, timeout=120):
         said = (done.stderr.strip() or done.stdout.strip() or "nothing said").splitlines()[-1]
         raise LabError("podman %s failed (%d): %s" % (" ".join(args[:4]), done.returncode, said))
     return done
+
+
+def remove(container, attempts=4, pause=2.0):
+    """Remove a container by force; podman itself gives up on processes that a busy machine needs seconds to end."""
+    command = ("rm", "-f", "-t", "0", "-v", container)
+    for _number in range(attempts - 1):
+        if run(*command, check=False).returncode == 0:
+            return
+        time.sleep(pause)
+    run(*command)
 
 
 def execute(container, *argv, stdin=None, check=True, timeout=60, user=None):

@@ -1,8 +1,11 @@
-"""The containers.conf is written only where plain podman cannot work."""
+"""The containers.conf is written only where plain podman cannot work; what podman gives up on is asked for again."""
 
 import resource
+import subprocess
 
-from lablib import podman
+import pytest
+
+from lablib import LabError, podman
 
 
 class TestNeededSettings:
@@ -35,3 +38,27 @@ class TestNeededSettings:
         self.machine(monkeypatch, hybrid=True)
         assert 'runtime = "runc"' in podman.needed_settings()
         assert "default_ulimits" not in podman.needed_settings()
+
+
+class TestRemove:
+    def failing(self, monkeypatch, times):
+        asked = []
+
+        def answer(command, **options):
+            asked.append(command)
+            code = 125 if len(asked) <= times else 0
+            return subprocess.CompletedProcess(command, code, "", "given PIDs did not die within timeout")
+
+        monkeypatch.setattr(podman.subprocess, "run", answer)
+        return asked
+
+    def test_asks_again(self, monkeypatch):
+        asked = self.failing(monkeypatch, 2)
+        podman.remove("x", pause=0)
+        assert asked == [["podman", "rm", "-f", "-t", "0", "-v", "x"]] * 3
+
+    def test_says_at_last_what_podman_said(self, monkeypatch):
+        asked = self.failing(monkeypatch, 9)
+        with pytest.raises(LabError, match="did not die"):
+            podman.remove("x", pause=0)
+        assert len(asked) == 4
