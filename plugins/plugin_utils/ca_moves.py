@@ -348,6 +348,8 @@ def copy_decision(verdict: dict, authorities: dict, params: dict, seen: dict) ->
         decision["refresh"] = _ahead_of(authorities, source or target, target)
     if verdict["mode"] == "lost":
         have = [authorities[host] for host in sorted(authorities) if usable(authorities, host)]
+        # A second loss must begin above the numbers of this one, so every other copy gets to know them.
+        decision["refresh"] = [host for host in sorted(authorities) if host != target and usable(authorities, host)]
         decision.update(floors(authorities, have, seen, params["ca_failover_margin"]))
     return decision
 
@@ -355,12 +357,15 @@ def copy_decision(verdict: dict, authorities: dict, params: dict, seen: dict) ->
 def floors(authorities: dict, have: list, seen: dict, margin: int) -> dict:
     """``{"serial_floor", "crl_floor"}``: lowest next numbers of a CA that goes on from a copy which may be too old.
 
-    have: those of the authorities that are copies of it. margin: how far beyond the highest number that is known.
+    have: those of the authorities that are copies of it. margin: how far beyond the highest number that is known. The
+    next number of a copy counts as known: it may have been raised for an earlier loss. A run that is repeated after it
+    raised therefore raises once more, which harms nobody.
     """
-    serials = [item["highest"] for item in have] + [int(serial, 16) for serial in seen["serials"]]
+    serials = [max(item["highest"], item["serial"] - 1) for item in have]
+    serials += [int(serial, 16) for serial in seen["serials"]]
     backups = [record for host in authorities for record in (authorities[host] or {}).get("backups") or []]
     serials += [int(record.get("serial") or 1) - 1 for record in backups]
-    numbers = [item["crl"].get("number", 0) for item in have] + list(seen["crl_numbers"])
+    numbers = [max(item["crl"].get("number", 0), item["crl_number"] - 1) for item in have] + list(seen["crl_numbers"])
     return {"serial_floor": max([0, *serials]) + 1 + margin, "crl_floor": max([0, *numbers]) + 1 + margin}
 
 

@@ -301,6 +301,7 @@ class TestLost:
         fresh = ca.issue(ca.far)
         assert fresh > late + 1000
         assert ca.next_serial(ca.first) == fresh + 1
+        assert late + 1000 < ca.next_serial(ca.far) <= fresh, "a second loss would begin at the numbers of this one"
 
         lab.cli("host", "start", ca.second)
         wait_until(

@@ -237,12 +237,15 @@ class TestLost:
         assert decision["copy_from"] is None and decision["problem"] is None
         assert decision["serial_floor"] == 0x1011 + 1000 and decision["crl_floor"] == 8 + 1000
 
-    def test_the_same_floor_again_after_a_kill(self, platform):
-        seen = dict(NOTHING, serials={"1010": [["h", "p", "d"]]}, crl_numbers=[7])
-        verdict = platform.lose("east-app1").verdict(seen, **LOST)
-        first = platform.decision(verdict, seen, **LOST)["serial_floor"]
-        platform.ca["east-app2"]["serial"] = first
-        assert platform.decision(platform.verdict(seen, **LOST), seen, **LOST)["serial_floor"] == first
+    def test_a_second_loss_begins_above_the_numbers_of_the_first(self, platform):
+        platform.ca["west-app1"] = authority()
+        verdict = platform.lose("east-app1").verdict(**LOST)
+        first = platform.decision(verdict, **LOST)
+        assert first["refresh"] == ["west-app1"], "the copy that may be the last one of the next loss"
+        platform.ca["west-app1"].update(serial=first["serial_floor"], crl_number=first["crl_floor"])
+        second = platform.decision(verdict, **LOST)
+        assert second["serial_floor"] == first["serial_floor"] + 1000
+        assert second["crl_floor"] == first["crl_floor"] + 1000
 
     def test_an_archive_counts_for_the_floor(self, platform):
         platform.ca["east-app2"]["backups"] = [{"serial": 0x3000}]
