@@ -83,7 +83,7 @@ class TestAsk:
 
     def test_a_server_that_never_answers(self, pages):
         answer = http_page.ask("127.0.0.1", pages, "/never", timeout=0.3)
-        assert answer["status"] is None and answer["error"] == "no answer within 0.3 s" and answer["seconds"] < 2
+        assert answer["status"] is None and answer["error"] == "no answer within 0.3 s" and answer["seconds"] < 10
 
     def test_a_page_without_an_end(self, pages):
         started = time.time()

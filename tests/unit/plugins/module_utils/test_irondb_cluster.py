@@ -104,7 +104,7 @@ class TestView:
         nodes.nodes[2].mode = mode
         started = time.monotonic()
         reasons = irondb_gate.gate(reader.view())
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 10
         assert [(reason["id"], reason["node"]) for reason in reasons] == [(gate_id, nodes.nodes[2].id)]
 
     def test_one_page_that_hangs_is_enough(self, nodes):
@@ -119,7 +119,7 @@ class TestView:
         started = time.monotonic()
         with pytest.raises(irondb_cluster.NobodyAnswers, match="No node tells the topology") as caught:
             reading(nodes, timeout=1.0).view()
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 10
         assert [reason["id"] for reason in caught.value.reasons] == [gate_id]
 
     def test_another_topology_than_the_wanted_one(self, nodes):

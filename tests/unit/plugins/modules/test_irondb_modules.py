@@ -49,7 +49,7 @@ def misbehave(node, mode):
 def run(monkeypatch, capsys):
     """Run a module with parameters; its result, within ``seconds``, as JSON and without a traceback."""
 
-    def call(module, seconds=8.0, check=False, **params):
+    def call(module, seconds=30.0, check=False, **params):
         text = json.dumps({"ANSIBLE_MODULE_ARGS": dict(params, _ansible_check_mode=check)}).encode("utf-8")
         monkeypatch.setattr(basic, "_ANSIBLE_ARGS", text)
         if hasattr(basic, "_ANSIBLE_PROFILE"):
