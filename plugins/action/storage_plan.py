@@ -10,7 +10,13 @@ import time
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
-from ansible_collections.circonus.inside.plugins.plugin_utils import catalogue, play, procedure, storage_restart
+from ansible_collections.circonus.inside.plugins.plugin_utils import (
+    catalogue,
+    play,
+    procedure,
+    storage_restart,
+    storage_sweep,
+)
 
 
 class ActionModule(ActionBase):
@@ -27,11 +33,21 @@ class ActionModule(ActionBase):
         journal = procedure.Journal(run.get("journal", os.devnull))
         if not run or journal.stopped():
             return dict(result, skipped=True, changed=False, msg="The run has been stopped.")
+        phase = self._task.args["phase"]
         try:
-            if self._task.args["phase"] == "ask":
+            if phase == "ask":
                 sites = play.sites(self._templar, task_vars)
-                return dict(result, changed=False,
-                            questions=storage_restart.questions(sites, catalogue.unit_names("data_storage")))
+                asked = {"questions": storage_restart.questions(sites, catalogue.unit_names("data_storage"))}
+                if run["procedure"] == storage_sweep.PROCEDURE:
+                    asked["sweeps"] = storage_sweep.questions(sites, run, time.time())
+                return dict(result, changed=False, **asked)
+            if phase == "cancelled":
+                hosts = task_vars["circonus_plan"]["verdict"]["hosts"]
+                problem = storage_sweep.cancelled(
+                    hosts, {host: play.answer(task_vars, host, "circonus_cancelled") for host in hosts})
+                if problem:
+                    journal.append("stop", reason=problem, result="failed")
+                return dict(result, failed=bool(problem), changed=False, msg=problem or "Nothing sweeps any more.")
             return dict(result, changed=False, verdict=self._decide(task_vars, run, journal))
         except InsideError as error:
             journal.append("stop", reason=str(error), result="refused")
@@ -42,6 +58,9 @@ class ActionModule(ActionBase):
         answers = {}
         for nodes in storage_restart.clusters(situation.sites).values():
             answers.update((node["host"], play.answer(task_vars, node["host"], "circonus_store")) for node in nodes)
+        if run["procedure"] == storage_sweep.PROCEDURE:
+            looks = {host: play.answer(task_vars, host, "circonus_sweep") for host in answers}
+            return storage_sweep.verdict(situation, answers, looks, run["parameters"], run, time.time())
         since = storage_restart.begun(run)
         verdict = storage_restart.verdict(situation, answers, run["parameters"], run, since, time.time())
         for key in ("since", "waves", "estimate_s"):

@@ -52,18 +52,18 @@ def epoch(stamp: str) -> float:
     return datetime.datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp()
 
 
-def begun(run: dict) -> float:
+def begun(run: dict, name: str = PROCEDURE, same: tuple = (PROCEDURE + "_limit",)) -> float:
     """Epoch seconds at which the run began that this one continues: the newest earlier one of the same report directory
-    with the same limit, if it was stopped or killed after its plan was made; else of this run itself.
+    with the same parameters ``same``, if it was stopped or killed after its plan was made; else of this run itself.
 
     The journals only say since when a restart counts. Whether a node was restarted since then, its host says.
     """
     started = epoch(run["started"])
     directory = os.path.dirname(run["journal"])
-    names = sorted((name for name in os.listdir(directory)
-                    if name.startswith(PROCEDURE + "-") and name.endswith(".jsonl")), reverse=True)
-    for name in names:
-        path = os.path.join(directory, name)
+    files = sorted((file for file in os.listdir(directory)
+                    if file.startswith(name + "-") and file.endswith(".jsonl")), reverse=True)
+    for file in files:
+        path = os.path.join(directory, file)
         records = procedure.Journal(path).records() if path != run["journal"] else []
         first = next((record for record in records if record["type"] == "begin"), None)
         if first is None or first.get("check_mode") or first["started"] > run["started"]:
@@ -71,8 +71,8 @@ def begun(run: dict) -> float:
         proceeded = any(record["type"] == "verdict" and record.get("result") == "proceed" for record in records)
         if not proceeded and not any(record["type"] == "completed" for record in records):
             continue  # refused: it did nothing, the one before it may still be continued
-        same = all(first["parameters"].get(key) == run["parameters"].get(key) for key in (PROCEDURE + "_limit",))
-        if any(record["type"] == "completed" for record in records) or not same:
+        other = any(first["parameters"].get(key) != run["parameters"].get(key) for key in same)
+        if any(record["type"] == "completed" for record in records) or other:
             return started
         since = next((record["value"] for record in records
                       if record["type"] == "fact" and record["key"] == "since"), epoch(first["started"]))
@@ -80,25 +80,35 @@ def begun(run: dict) -> float:
     return started
 
 
-def _cluster(name, nodes, answers, wanted, params, since, now):
-    """The plan of one cluster: a verdict of storage_plan with ``nodes`` and ``topology`` (digest)."""
+def told(name: str, nodes: list, answers: dict) -> tuple:
+    """``(view, topology, disks, None)`` of a cluster as its hosts tell it, or ``(None, None, None, refusal)``."""
+    def refuse(text):
+        return None, None, None, f.refuse(text)
+
     silent = next((node["host"] for node in nodes if not (answers.get(node["host"]) or {}).get("reachable")), None)
     if silent:
         why = (answers.get(silent) or {}).get("msg") or "it is not in this play"
-        return f.refuse("Expected an answer of %s, which has a node of the cluster of %s, found none: %s. No node may "
-                        "be stopped while one is unknown." % (silent, name, str(why).rstrip(".")))
+        return refuse("Expected an answer of %s, which has a node of the cluster of %s, found none: %s. No node may "
+                      "be touched while one is unknown." % (silent, name, str(why).rstrip(".")))
     failed = next((node["host"] for node in nodes if "node_ids" not in answers[node["host"]]), None)
     if failed:
-        return f.refuse("Expected what %s knows of its node, found none: %s." % (
+        return refuse("Expected what %s knows of its node, found none: %s." % (
             failed, str(answers[failed].get("msg") or "no answer").rstrip(".")))
     first = answers[nodes[0]["host"]]
     if not first.get("view"):
-        return f.refuse("%s: %s" % (name, first.get("problem") or "the cluster was not read."))
-    view = first["view"]
+        return refuse("%s: %s" % (name, first.get("problem") or "the cluster was not read."))
     try:
         ring = topology.read_xml(first["topology"])
     except BadInput as error:
-        return f.refuse("%s: %s" % (name, error))
+        return refuse("%s: %s" % (name, error))
+    return first["view"], ring, {node["host"]: answers[node["host"]]["node_ids"] for node in nodes}, None
+
+
+def _cluster(name, nodes, answers, wanted, params, since, now):
+    """The plan of one cluster: a verdict of storage_plan with ``nodes`` and ``topology`` (digest)."""
+    view, ring, disks, refusal = told(name, nodes, answers)
+    if refusal:
+        return refusal
     ages = {node["host"]: answers[node["host"]].get("age_s") for node in nodes}
     run = {
         "since": since,
@@ -108,7 +118,6 @@ def _cluster(name, nodes, answers, wanted, params, since, now):
         "hosts": [node["host"] for node in nodes if node["host"] in wanted],
         "settle_s": params[PROCEDURE + "_pause_s"],
     }
-    disks = {node["host"]: answers[node["host"]]["node_ids"] for node in nodes}
     return dict(storage_plan.restart_plan(nodes, ring, view, run, disks), digest=view["digest"])
 
 
