@@ -16,6 +16,7 @@ from ansible_collections.circonus.inside.plugins.module_utils.errors import Comm
 ARGUMENTS = dict(
     irondb_cluster.SPEC,
     cluster=dict(type="bool", default=False),
+    own=dict(type="bool", default=False),
     units=dict(type="list", elements="str", default=[]),
     data_dir=dict(type="path", default="/snowth/data"),
 )
@@ -33,7 +34,7 @@ def node_ids(data_dir):
 def collect(params):
     """Answer of the module irondb_probe for its ``params``. Raises BadInput for hosts that are none."""
     answer = {"node_ids": node_ids(params["data_dir"]), "unit": "", "active": "unknown", "age_s": None, "problem": "",
-              "view": None, "topology": "", "reasons": []}
+              "view": None, "topology": "", "reasons": [], "node": None}
     try:
         states = unit_state.show_units(params["units"])
     except (CommandFailed, TimedOut) as exc:
@@ -52,4 +53,7 @@ def collect(params):
             answer["reasons"] = irondb_gate.gate(answer["view"])
         except irondb_cluster.NobodyAnswers as exc:
             answer["reasons"], answer["problem"] = exc.reasons, str(exc)
+    if params["own"]:
+        answer["node"] = irondb_cluster.node_info(irondb_cluster.of_params(params))
+        answer["node"].pop("gossip")
     return answer

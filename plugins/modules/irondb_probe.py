@@ -22,6 +22,10 @@ options:
     description: Whether every node of the cluster is asked as well.
     type: bool
     default: false
+  own:
+    description: Whether the first of O(hosts), the node of this host, tells everything of itself.
+    type: bool
+    default: false
   units:
     description: Names that the unit of the node may have. The first that exists counts.
     type: list
@@ -79,6 +83,10 @@ reasons:
   returned: success
   type: list
   elements: dict
+node:
+  description: All parts of C(node) of M(circonus.inside.irondb_info) but its gossip, V(none) when it was not asked.
+  returned: success
+  type: dict
 problem:
   description: One sentence about what could not be read, empty when all was.
   returned: success
