@@ -147,7 +147,7 @@ progress:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.circonus.inside.plugins.module_utils import irondb_sweep
+from ansible_collections.circonus.inside.plugins.module_utils import irondb, irondb_sweep
 from ansible_collections.circonus.inside.plugins.module_utils.errors import BadInput, InsideError, Refused
 
 
@@ -156,7 +156,7 @@ def main():
         argument_spec=dict(
             state=dict(type="str", choices=["swept", "cancelled"], default="swept"),
             host=dict(type="str", default="127.0.0.1"),
-            port=dict(type="int", default=8112),
+            port=dict(type="int", default=irondb.PORT),
             node=dict(type="str"),
             name=dict(type="str"),
             before=dict(type="int"),
