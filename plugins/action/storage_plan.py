@@ -14,6 +14,7 @@ from ansible_collections.circonus.inside.plugins.plugin_utils import (
     catalogue,
     play,
     procedure,
+    storage_license,
     storage_restart,
     storage_sweep,
 )
@@ -40,6 +41,9 @@ class ActionModule(ActionBase):
                 asked = {"questions": storage_restart.questions(sites, catalogue.unit_names("data_storage"))}
                 if run["procedure"] == storage_sweep.PROCEDURE:
                     asked["sweeps"] = storage_sweep.questions(sites, run, time.time())
+                if run["procedure"] == storage_license.PROCEDURE:
+                    asked["questions"] = storage_license.questions(sites, catalogue.unit_names("data_storage"))
+                    asked["source"] = storage_license.source(run["parameters"][storage_license.PREFIX + "file"])
                 return dict(result, changed=False, **asked)
             if phase == "cancelled":
                 hosts = task_vars["circonus_plan"]["verdict"]["hosts"]
@@ -48,6 +52,8 @@ class ActionModule(ActionBase):
                 if problem:
                     journal.append("stop", reason=problem, result="failed")
                 return dict(result, failed=bool(problem), changed=False, msg=problem or "Nothing sweeps any more.")
+            if phase == "licensed":
+                return dict(result, changed=False, msg=self._licensed(task_vars, journal))
             return dict(result, changed=False, verdict=self._decide(task_vars, run, journal))
         except InsideError as error:
             journal.append("stop", reason=str(error), result="refused")
@@ -61,9 +67,25 @@ class ActionModule(ActionBase):
         if run["procedure"] == storage_sweep.PROCEDURE:
             looks = {host: play.answer(task_vars, host, "circonus_sweep") for host in answers}
             return storage_sweep.verdict(situation, answers, looks, run["parameters"], run, time.time())
-        since = storage_restart.begun(run)
-        verdict = storage_restart.verdict(situation, answers, run["parameters"], run, since, time.time())
+        if run["procedure"] == storage_license.PROCEDURE:
+            looks = {host: play.answer(task_vars, host, "circonus_license") for host in answers}
+            since = storage_restart.begun(run, storage_license.PROCEDURE, storage_license.SAME)
+            verdict = storage_license.verdict(situation, answers, looks, run["parameters"], run, since, time.time())
+        else:
+            since = storage_restart.begun(run)
+            verdict = storage_restart.verdict(situation, answers, run["parameters"], run, since, time.time())
         for key in ("since", "waves", "estimate_s"):
             if verdict.get(key):
                 journal.append("fact", key=key, value=verdict[key])
         return verdict
+
+    @staticmethod
+    def _licensed(task_vars, journal):
+        """What the restarted nodes tell of their licences, for the report."""
+        hosts = [host for wave in task_vars["circonus_plan"]["verdict"]["waves"] for host in wave["hosts"]]
+        facts, warnings = storage_license.told(
+            hosts, {host: play.answer(task_vars, host, "circonus_licensed") for host in hosts})
+        journal.append("fact", key="licenses", value=facts)
+        for text in warnings:
+            journal.append("warning", text=text)
+        return " ".join(warnings) or "Every node tells of its licence."

@@ -277,13 +277,13 @@ def parse_stats(text):
     """Facts of ``/stats.json`` in its default format.
 
     Returns ``{"identity", "semver", "current", "next", "version", "application", "reconstitute": {path: value} or None,
-    "replication": {path: value}}``; what is missing is None. ``reconstitute`` is there while the node is being rebuilt;
-    the names in it are not documented. Raises BadInput.
+    "replication": {path: value}, "license": {path: value} or None}``; what is missing is None. ``reconstitute`` is
+    there while the node is being rebuilt; the names in it and in ``license`` are not documented. Raises BadInput.
     """
     found = document(text, "the statistics of a node")
     try:
         values = leaves(dict((key, found[key]) for key in found if key in (
-            "identity", "semver", "version", "application", "topology", "reconstitute", "replication")))
+            "identity", "semver", "version", "application", "topology", "reconstitute", "replication", "license")))
     except RuntimeError:
         raise BadInput("expected the statistics of a node, found something nested too deeply")
 
@@ -295,6 +295,7 @@ def parse_stats(text):
         "application": values.get("application"), "current": digest_or_none(values.get("topology/current")),
         "next": digest_or_none(values.get("topology/next")), "replication": section("replication"),
         "reconstitute": section("reconstitute") if found.get("reconstitute") else None,
+        "license": section("license") if isinstance(found.get("license"), dict) else None,
     }
 
 

@@ -31,6 +31,9 @@ options:
     type: list
     elements: str
     default: []
+  aged:
+    description: A file that the node reads when it starts.
+    type: path
   data_dir:
     description: Directory with one directory for each node that has data on this host.
     type: path
@@ -68,6 +71,10 @@ active:
   type: str
 age_s:
   description: Seconds since the unit got into its state, V(none) when that is not known.
+  returned: success
+  type: float
+aged_s:
+  description: Seconds since O(aged) was changed, V(none) without such a file.
   returned: success
   type: float
 view:

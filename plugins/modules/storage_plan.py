@@ -15,16 +15,19 @@ description:
     M(circonus.inside.irondb_sweep). V(decide) compares the answers with site.json and with each other, and returns the
     waves in which nodes are worked on, or refuses.
   - C(data_storage_restart) does not restart a node again that was restarted since the run began that this one
-    continues, and has settled. C(data_storage_sweep) does not sweep a node again that has swept for that date.
+    continues, and has settled. C(data_storage_license) only restarts nodes whose file changes, or was changed after
+    they were started. C(data_storage_sweep) does not sweep a node again that has swept for that date.
   - This is an action plugin; it runs on the controller and changes nothing but the journal of the run.
 author:
   - circonus.inside contributors (@circonus-inside)
 options:
   phase:
-    description: What is wanted. V(cancelled) judges whether every node that was to cancel its sweep has done so.
+    description:
+      - What is wanted. V(cancelled) judges whether every node that was to cancel its sweep has done so, V(licensed)
+        puts what the nodes tell of their licences into the journal.
     type: str
     required: true
-    choices: [ask, decide, cancelled]
+    choices: [ask, decide, cancelled, licensed]
 attributes:
   check_mode:
     support: full
@@ -47,6 +50,10 @@ questions:
   description: Arguments of M(circonus.inside.irondb_probe) by host.
   returned: phase is ask
   type: dict
+source:
+  description: The file with licences on the controller.
+  returned: phase is ask, of data_storage_license
+  type: str
 sweeps:
   description: Arguments of M(circonus.inside.irondb_sweep) by host.
   returned: phase is ask, of data_storage_sweep

@@ -16,6 +16,8 @@ from ansible_collections.circonus.inside.plugins.plugin_utils import failover as
 from ansible_collections.circonus.inside.plugins.plugin_utils import operations, procedure, site_data, storage_plan
 
 PROCEDURE = "data_storage_restart"
+#: Parameters of the steps of a wave, behind the prefix of the procedure.
+PACE = ("timeout_s", "polls", "spacing_s", "pause_s", "settle_s")
 #: A run that stopped longer ago is not continued, its nodes are restarted again.
 CONTINUE_S = 24 * 3600.0
 
@@ -104,29 +106,37 @@ def told(name: str, nodes: list, answers: dict) -> tuple:
     return first["view"], ring, {node["host"]: answers[node["host"]]["node_ids"] for node in nodes}, None
 
 
-def _cluster(name, nodes, answers, wanted, params, since, now):
+def _cluster(name, nodes, answers, wanted, params, since, now, needed=None, prefix=PROCEDURE + "_"):
     """The plan of one cluster: a verdict of storage_plan with ``nodes`` and ``topology`` (digest)."""
     view, ring, disks, refusal = told(name, nodes, answers)
     if refusal:
         return refusal
     ages = {node["host"]: answers[node["host"]].get("age_s") for node in nodes}
+    # By the age, so that a clock that is off does not make a node look restarted.
+    started = {host: None if age is None else now - age for host, age in ages.items()}
+    hosts = [node["host"] for node in nodes if node["host"] in wanted]
+    if needed is not None:
+        # Of the others only those count that this run has restarted and that may still have to settle.
+        hosts = [host for host in hosts if host in needed or (started[host] or 0.0) > since]
+        started.update(dict.fromkeys(needed, None))
     run = {
         "since": since,
-        # By the age, so that a clock that is off does not make a node look restarted.
-        "started": {host: None if age is None else now - age for host, age in ages.items()},
-        "parallel": params["data_storage_parallel"],
-        "hosts": [node["host"] for node in nodes if node["host"] in wanted],
-        "settle_s": params[PROCEDURE + "_pause_s"],
+        "started": started,
+        "parallel": params.get("data_storage_parallel") or "one",
+        "hosts": hosts,
+        "settle_s": params[prefix + "pause_s"],
     }
     return dict(storage_plan.restart_plan(nodes, ring, view, run, disks), digest=view["digest"])
 
 
-def verdict(situation: f.Situation, answers: dict, params: dict, run: dict, since: float, now: float) -> dict:
+def verdict(situation: f.Situation, answers: dict, params: dict, run: dict, since: float, now: float,
+            needed: set | None = None, prefix: str = PROCEDURE + "_") -> dict:
     """Decide about restarting nodes of all clusters, one cluster after the other.
 
-    answers: ``{host: answer of irondb_probe with reachable}``. since, now: epoch seconds of the controller. A verdict
-    of ``failover`` with ``waves``: ``[{"site", "hosts", "ids", "node": id if it is one, "watch": host that watches,
-    "addresses": of the whole cluster, "names", "digest", "settle_only"}]``, ``done_hosts`` that need nothing, ``since``
+    answers: ``{host: answer of irondb_probe with reachable}``. since, now: epoch seconds of the controller. needed:
+    hosts that have to be restarted, all when None. prefix: of the parameters. A verdict of ``failover`` with ``waves``:
+    ``[{"site", "hosts", "ids", "node": id if it is one, "watch": host that watches, "addresses": of the whole cluster,
+    "names", "digest", "settle_only", "pace": parameters of the steps}]``, ``done_hosts`` that need nothing, ``since``
     and ``estimate_s``.
     """
     known = clusters(situation.sites)
@@ -134,7 +144,7 @@ def verdict(situation: f.Situation, answers: dict, params: dict, run: dict, sinc
     if not everywhere:
         return dict(f.refuse(""), result="nothing_to_do", reason="No host of this inventory has the role data_storage.")
     site_of = {node["host"]: {"site": name} for name, nodes in known.items() for node in nodes}
-    wanted, problem = operations.pick(everywhere, site_of, params.get(PROCEDURE + "_limit"), PROCEDURE + "_limit")
+    wanted, problem = operations.pick(everywhere, site_of, params.get(prefix + "limit"), prefix + "limit")
     if problem:
         return f.refuse(problem)
     if params.get("circonus_confirm") != storage_plan.ROLE:
@@ -147,14 +157,15 @@ def verdict(situation: f.Situation, answers: dict, params: dict, run: dict, sinc
     for name, nodes in known.items():
         if not any(node["host"] in wanted for node in nodes):
             continue
-        mine = _cluster(name, nodes, answers, wanted, params, since, now)
+        mine = _cluster(name, nodes, answers, wanted, params, since, now, needed, prefix)
         if mine["result"] == "refused":
             return mine
         plan += mine["plan"]
         done += mine["done"]
         estimate += mine["estimate_s"]
         for hosts, only in [([host], True) for host in mine["settle"]] + [(wave, False) for wave in mine["waves"]]:
-            waves.append(_wave(name, nodes, hosts, mine["digest"], only))
+            waves.append(dict(_wave(name, nodes, hosts, mine["digest"], only), pace={
+                key: params[prefix + key] for key in PACE}))
     base = {"plan": plan, "warnings": [], "waves": waves, "done_hosts": done, "since": since, "estimate_s": estimate,
             "lock_hosts": f.lock_hosts(situation), "lock_break": lock["break"]}
     if not waves:
@@ -167,7 +178,7 @@ def verdict(situation: f.Situation, answers: dict, params: dict, run: dict, sinc
         result="proceed",
         reason="%d data_storage %s, %s." % (count, word, storage_plan.duration(estimate)),
         done="%d data_storage %s restarted one after another; every node is green towards every other." % (count, word)
-        if params["data_storage_parallel"] == "one"
+        if params.get("data_storage_parallel") != "sides"
         else "%d data_storage %s restarted side by side; every node is green towards every other." % (count, word),
     )
 
