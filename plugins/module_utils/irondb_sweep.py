@@ -6,7 +6,8 @@ A node tells of a sweep only while it runs. What has been swept is therefore kep
 
     {"cancelled": epoch seconds of the last cancellation or None,
      "sweeps": [{"node": uuid, "before": epoch s, "types": {type: [seconds]}, "state": one of STATES,
-                 "started", "ended", "seen": epoch s or None, "cpu_s": of the process when it was seen, or None}]}
+                 "started", "ended", "seen": epoch s or None, "cpu_s": of the process when it was seen, or None,
+                 "sockets": inodes that it listens with}]}
 
 An order is ``{"before": epoch s, "types": {type: [seconds], [] for all}}``.
 
@@ -23,7 +24,7 @@ import json
 import os
 import time
 
-from ansible_collections.circonus.inside.plugins.module_utils import irondb
+from ansible_collections.circonus.inside.plugins.module_utils import host_check_parse, irondb
 from ansible_collections.circonus.inside.plugins.module_utils.errors import BadInput, InsideError, Refused, TimedOut
 from ansible_collections.circonus.inside.plugins.module_utils.lock import write_durable
 
@@ -179,6 +180,20 @@ def line(name, seconds, wanted, status, filesystems=()):
     used = max([row["used_percent"] for row in filesystems] or [-1.0])
     return "{0:>6.0f} s  {1}  {2}{3}".format(
         seconds, name, ", ".join(parts) or "no progress told", "  {0:g} % used".format(used) if used >= 0 else "")
+
+
+def listeners(host, port, tables=("/proc/net/tcp", "/proc/net/tcp6")):
+    """Inodes of the sockets on this host that listen for a node: a process that was started anew has others. Empty when
+    the node is elsewhere."""
+    found = set()
+    for path in tables:
+        try:
+            with open(path) as source:
+                rows = host_check_parse.parse_sockets(source.read(), "tcp")
+        except (IOError, OSError):
+            continue
+        found.update(row["inode"] for row in rows if row["port"] == port and row["address"] in (host, "0.0.0.0", "::"))
+    return sorted(found)
 
 
 # ---- the record ------------------------------------------------------------------------------------------------
@@ -340,7 +355,8 @@ class Node:
     def _note(self, wanted, now, cpu_s, follow):
         """Put the beginning of a sweep into the record, before it begins."""
         fresh = {"node": self.node, "before": wanted["before"], "types": wanted["types"], "state": "started",
-                 "started": now, "ended": None, "seen": now, "cpu_s": cpu_s}
+                 "started": now, "ended": None, "seen": now, "cpu_s": cpu_s,
+                 "sockets": listeners(self.host, self.port)}
 
         def work(kept):
             last = kept["sweeps"][-1] if kept["sweeps"] else None
@@ -400,7 +416,9 @@ class Node:
             else:
                 if status is None:
                     raise Refused("{0} had a delete sweep and has none any more. {1}".format(self.name, ADVICE))
-                if None not in (cpu_s, state["cpu_s"]) and state["cpu_s"] < cpu_s:
+                sockets = listeners(self.host, self.port)
+                if (None not in (cpu_s, state["cpu_s"]) and state["cpu_s"] < cpu_s
+                        or sockets and entry["sockets"] and sockets != entry["sockets"]):
                     self._lost(entry, "its process is a new one")
                 if not same(wanted, status):
                     self._foreign(entry, status)

@@ -5,6 +5,8 @@ from __future__ import absolute_import, division, print_function
 __metaclass__ = type
 
 import json
+import os
+import socket
 
 import pytest
 
@@ -28,7 +30,7 @@ def status(**rows):
 
 def entry(**change):
     return dict({"node": NODE, "before": 5000, "types": {"nnt": []}, "state": "finished", "started": NOW, "ended": NOW,
-                 "seen": NOW, "cpu_s": 1.0}, **change)
+                 "seen": NOW, "cpu_s": 1.0, "sockets": []}, **change)
 
 
 class TestOrder:
@@ -149,6 +151,23 @@ class TestRecord:
             irondb_sweep.Record(str(tmp_path / "b.json")).read()
 
 
+class TestListeners:
+    def test_those_of_the_address_and_of_all(self):
+        with socket.socket() as listener, socket.socket() as other:
+            listener.bind(("127.0.0.2", 0))
+            listener.listen(1)
+            port = listener.getsockname()[1]
+            (inode,) = irondb_sweep.listeners("127.0.0.2", port)
+            assert inode == int(os.readlink("/proc/self/fd/%d" % listener.fileno())[8:-1])
+            assert irondb_sweep.listeners("127.0.0.3", port) == []
+            other.bind(("127.0.0.3", port))
+            other.listen(1)
+            assert irondb_sweep.listeners("127.0.0.2", port) == [inode]
+
+    def test_tables_that_are_not_there(self):
+        assert irondb_sweep.listeners("127.0.0.2", 80, ("/nowhere",)) == []
+
+
 class Fake:
     """A node whose looks are given; ``clock`` goes on by the pauses."""
 
@@ -202,6 +221,14 @@ class TestWatch:
         fake.looks = [(0.5, IDLE)]
         with pytest.raises(InsideError, match="restarted while it swept .its process is a new one"):
             fake.run(timeout=5.0, follow=True)
+        assert fake.states() == ["lost"]
+
+    def test_a_new_process_that_has_used_more_is_seen_by_its_socket(self, tmp_path, monkeypatch):
+        sockets = [[11], [11], [12]]
+        monkeypatch.setattr(irondb_sweep, "listeners", lambda host, port: sockets.pop(0))
+        fake = Fake(tmp_path, [(1.0, IDLE), (1.1, status(nnt={})), (5.0, IDLE)])
+        with pytest.raises(InsideError, match="restarted while it swept"):
+            fake.run(timeout=60.0)
         assert fake.states() == ["lost"]
 
     def test_a_cancellation_by_hand_that_it_tells_of(self, tmp_path):
