@@ -69,8 +69,14 @@ def verdict(situation: f.Situation, answers: dict, looks: dict, params: dict, ru
             PATH, unread, str((looks.get(unread) or {}).get("msg") or "no answer").rstrip(".")))
     if not found["waves"]:
         return dict(found, reason="Every node has these licences in %s and was started after they were written." % PATH)
-    write = ["Write %s on %s, the old file stays beside it" % (PATH, host) for host in touched if host in changes]
-    return dict(found, plan=write + found["plan"], done=found["done"].rstrip(".") + ", with its licences.")
+    # One node a line: a node gets its file just before its restart.
+    write = {"Restart %s and" % host: "Write %s on %s beside the old file, restart it and" % (PATH, host)
+             for host in touched if host in changes}
+    plan = []
+    for line in found["plan"]:
+        start = next((start for start in write if line.startswith(start + " ")), None)
+        plan.append(write[start] + line[len(start):] if start else line)
+    return dict(found, plan=plan, done=found["done"].rstrip(".") + ", with its licences.")
 
 
 def told(hosts: list, answers: dict) -> tuple:

@@ -41,7 +41,7 @@ class TestLicense:
         before, text = storage.starts(), storage.lab.on("east-store1", "cat", PATH).stdout
         run = give(storage, licences, "--check")
         assert run.rc == 0 and storage.starts() == before and storage.lab.on("east-store1", "cat", PATH).stdout == text
-        assert "Write %s on east-store3" % PATH in run.output and "Restart east-store3 and wait" in run.output, run
+        assert "Write %s on east-store3 beside the old file, restart it and wait" % PATH in run.output, run
 
     def test_one_node_after_the_other_and_only_those_that_need_it(self, storage, licences):
         before = storage.starts()

@@ -75,10 +75,8 @@ class TestVerdict:
         verdict = platform.changes("east-db1", "east-db3").decide()
         assert verdict["result"] == "proceed" and hosts(verdict) == [["east-db1"], ["east-db3"]]
         assert verdict["plan"] == [
-            "Write /opt/circonus/etc/licenses.conf on east-db1, the old file stays beside it",
-            "Write /opt/circonus/etc/licenses.conf on east-db3, the old file stays beside it",
-            "Restart east-db1 and wait until every node is green",
-            "Restart east-db3 and wait until every node is green"]
+            "Write /opt/circonus/etc/licenses.conf on %s beside the old file, restart it and wait until every node is "
+            "green" % host for host in ("east-db1", "east-db3")]
         assert verdict["waves"][0]["pace"] == {"timeout_s": 600, "polls": 3, "spacing_s": 5.0, "pause_s": 120.0,
                                                "settle_s": 1800.0}
         assert verdict["done"].endswith("every other, with its licences.")
