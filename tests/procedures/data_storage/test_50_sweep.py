@@ -16,6 +16,8 @@ from storage_lab import UNIT, Storage
 CHECK = "c0000000-0000-4000-8000-000000000002"
 DAY = 86400
 METRICS = 12
+#: Metrics a second, so few that no sweep ends by itself while a busy machine starts a playbook.
+SLOW = "0.03"
 #: Older than what the traffic of a test writes.
 BEFORE = time.strftime("%Y-%m-%d", time.gmtime(time.time() - 100 * DAY))
 QUICK = {"data_storage_sweep_before": BEFORE, "circonus_confirm": "data_storage:" + BEFORE,
@@ -142,7 +144,7 @@ class TestSweep:
 
     def test_a_killed_controller_is_continued_and_nothing_starts_twice(self, filled):
         before = filled.begun()
-        with filled.fault("east-store1", "sweep-rate", "0.5"):
+        with filled.fault("east-store1", "sweep-rate", "0.1"):
             process = filled.lab.start("data_storage_sweep", **QUICK)
             wait_until(lambda: filled.running("east-store1"), 60, "the first node sweeps")
             os.killpg(process.pid, signal.SIGKILL)
@@ -158,7 +160,7 @@ class TestSweep:
 
     def test_cancelled_from_another_terminal(self, filled):
         before = filled.begun()
-        with filled.fault("east-store1", "sweep-rate", "0.2"):
+        with filled.fault("east-store1", "sweep-rate", SLOW):
             process = filled.lab.start("data_storage_sweep", **QUICK)
             wait_until(lambda: filled.running("east-store1"), 60, "the first node sweeps")
             reports = str(filled.lab.reports / "cancel")
@@ -175,7 +177,7 @@ class TestSweep:
 
     def test_a_node_that_is_restarted_meanwhile_is_not_called_done(self, filled):
         before = filled.begun()
-        with filled.fault("east-store1", "sweep-rate", "0.2"):
+        with filled.fault("east-store1", "sweep-rate", SLOW):
             process = filled.lab.start("data_storage_sweep", **QUICK)
             wait_until(lambda: filled.running("east-store1"), 60, "the first node sweeps")
             filled.lab.on("east-store1", "systemctl", "restart", UNIT)
@@ -196,7 +198,7 @@ def refused(run, *words):
 def test_one_for_other_data_is_not_cancelled_by_another(filled):
     url = "http://%s:8112/sweep_delete" % filled.addresses["east-store2"]
     before = filled.begun()
-    with filled.fault("east-store2", "sweep-rate", "0.2"):
+    with filled.fault("east-store2", "sweep-rate", SLOW):
         filled.lab.on("east-store2", "curl", "-sf", "-X", "DELETE", "-H", "X-Snowth-Delete-Time: 70", url)
         run = filled.sweep()
         filled.lab.on("east-store2", "curl", "-sf", url + "/cancel")
