@@ -16,7 +16,9 @@ from ansible_collections.circonus.inside.plugins.module_utils.errors import Comm
 ARGUMENTS = dict(
     irondb_cluster.SPEC,
     cluster=dict(type="bool", default=False),
+    own=dict(type="bool", default=False),
     units=dict(type="list", elements="str", default=[]),
+    aged=dict(type="path"),
     data_dir=dict(type="path", default="/snowth/data"),
 )
 
@@ -30,10 +32,19 @@ def node_ids(data_dir):
     return [name for name in names if not topology.uuid_problem(name) and os.path.isdir(os.path.join(data_dir, name))]
 
 
+def age_of(path):
+    """Seconds since a file was changed, None without it."""
+    try:
+        return time.time() - os.stat(path).st_mtime if path else None
+    except OSError:
+        return None
+
+
 def collect(params):
     """Answer of the module irondb_probe for its ``params``. Raises BadInput for hosts that are none."""
     answer = {"node_ids": node_ids(params["data_dir"]), "unit": "", "active": "unknown", "age_s": None, "problem": "",
-              "view": None, "topology": "", "reasons": []}
+              "view": None, "topology": "", "reasons": [], "node": None,
+              "aged_s": age_of(params["aged"])}
     try:
         states = unit_state.show_units(params["units"])
     except (CommandFailed, TimedOut) as exc:
@@ -52,4 +63,7 @@ def collect(params):
             answer["reasons"] = irondb_gate.gate(answer["view"])
         except irondb_cluster.NobodyAnswers as exc:
             answer["reasons"], answer["problem"] = exc.reasons, str(exc)
+    if params["own"]:
+        answer["node"] = irondb_cluster.node_info(irondb_cluster.of_params(params))
+        answer["node"].pop("gossip")
     return answer

@@ -22,11 +22,18 @@ options:
     description: Whether every node of the cluster is asked as well.
     type: bool
     default: false
+  own:
+    description: Whether the first of O(hosts), the node of this host, tells everything of itself.
+    type: bool
+    default: false
   units:
     description: Names that the unit of the node may have. The first that exists counts.
     type: list
     elements: str
     default: []
+  aged:
+    description: A file that the node reads when it starts.
+    type: path
   data_dir:
     description: Directory with one directory for each node that has data on this host.
     type: path
@@ -66,6 +73,10 @@ age_s:
   description: Seconds since the unit got into its state, V(none) when that is not known.
   returned: success
   type: float
+aged_s:
+  description: Seconds since O(aged) was changed, V(none) without such a file.
+  returned: success
+  type: float
 view:
   description: The cluster as C(module_utils/irondb_gate.py) describes it, V(none) when it was not asked or is silent.
   returned: success
@@ -79,6 +90,10 @@ reasons:
   returned: success
   type: list
   elements: dict
+node:
+  description: All parts of C(node) of M(circonus.inside.irondb_info) but its gossip, V(none) when it was not asked.
+  returned: success
+  type: dict
 problem:
   description: One sentence about what could not be read, empty when all was.
   returned: success

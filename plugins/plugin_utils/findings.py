@@ -23,6 +23,7 @@ _DC = "on-premises documentation, backup datacenter"
 _MQ = MANUAL + '"MQ node restart"'
 _FLOW = MANUAL + '"Data Flow"'
 _TRACE = MANUAL + '"Broker troubleshooting"'
+_STORAGE = MANUAL + '"Operations Dashboard"'
 _COLLECTION = "this collection"
 
 _OPERATE = "service_operate.yml -e service_operate_role={role} -e service_operate_limit={host} -e service_operate_verb="
@@ -906,6 +907,104 @@ REGISTER = {
         "all of them disconnected",
         "Read /var/log/circonus/stratcon.log on {host}: network, certificate or CRL. Then " + _RESTART,
         _PKI,
+    ),
+    # -- the data storage clusters (data_storage_status.yml)
+    "storage_silent": _entry(
+        "critical",
+        "No node of a data storage cluster tells its topology to any host that was asked.",
+        "a node that tells the topology of the cluster",
+        "{detail}",
+        "Start circonus-snowth on its hosts, one after another: " + _START,
+        _STORAGE,
+    ),
+    "storage_node_down": _entry(
+        "error",
+        "A data storage node does not serve. Critical when so many do not that data cannot be read.",
+        "a node that answers",
+        "{detail}",
+        "Look at /snowth/logs/errorlog on {host}, then " + _START,
+        _STORAGE,
+    ),
+    "storage_identity": _entry(
+        "error",
+        "site.json, the topology, the disks and what answers do not agree which host has which node.",
+        "every host to be one certain node",
+        "{detail}",
+        "Nothing may be done to the cluster before that is explained. Correct the one that is wrong",
+        _STORAGE,
+    ),
+    "storage_topology": _entry(
+        "error",
+        "A node works with another topology than its cluster.",
+        "the topology of the cluster",
+        "{detail}",
+        "Restart no node before that is explained: compare /opt/circonus/etc/topology.conf on all of them",
+        _STORAGE,
+    ),
+    "storage_rebalance": _entry(
+        "warning",
+        "A rebalance is running: data are read by the old layout, and nothing may be restarted.",
+        "no rebalance",
+        "{detail}",
+        "Wait for its end",
+        _STORAGE,
+    ),
+    "storage_reconstitute": _entry(
+        "warning",
+        "A node is being rebuilt: one copy less is served, and nothing may be restarted.",
+        "no reconstitute",
+        "{detail}",
+        "Wait for its end",
+        _STORAGE,
+    ),
+    "storage_gossip": _entry(
+        "error",
+        "A node is not heard of by another one, or gossip about it is old. For information while it is only late.",
+        "gossip about every node, not older than {limit} s",
+        "{detail}",
+        "Look at udp port 8112 between the hosts and at their clocks",
+        _STORAGE,
+    ),
+    "storage_behind": _entry(
+        "warning",
+        "A node is 30 s or more behind another one; an error from 270 s on.",
+        "a latency below {limit} s",
+        "{detail}",
+        "Wait; when it never falls, look at the clocks, and at CPU and disks of {host}",
+        _STORAGE,
+    ),
+    "storage_one_copy": _entry(
+        "warning",
+        "A cluster keeps one copy of everything: no node can be spared.",
+        "at least two write copies",
+        "one",
+        "A cluster with more copies is a new one; data have to be moved to it with the help of support",
+        _STORAGE,
+    ),
+    "storage_space": _entry(
+        "warning",
+        "A node uses more of its store than data_storage_status_used_percent; an error from _full_percent on.",
+        "at most {limit} % used",
+        "{percent} % used, {free} free",
+        "Set data_storage.rollup_retention in site.json, or before the release of 2021-06-28 data_storage_sweep.yml; "
+        "more nodes help when it grows",
+        "IRONdb manual",
+    ),
+    "storage_versions": _entry(
+        "warning",
+        "Nodes of a cluster have different versions: no rebuild and no rebalance between them.",
+        "the same version on every node",
+        "{detail}",
+        "hooper_run.yml -e hooper_run_mode=full, then data_storage_restart.yml -e circonus_confirm=data_storage",
+        MANUAL + '"Updates"',
+    ),
+    "storage_sweeping": _entry(
+        "info",
+        "A node deletes old data.",
+        "no delete sweep",
+        "{detail}",
+        "Wait for its end, or data_storage_sweep.yml -e data_storage_sweep_state=cancelled",
+        MANUAL + '"Delete Sweep"',
     ),
     # -- the sites
     "site_both_active": _entry(

@@ -69,6 +69,25 @@ class Storage:
         return self.lab.play("data_storage_restart", *options, **dict(QUICK, **more))
 
     @contextlib.contextmanager
+    def release(self, text):
+        """All nodes on another release with empty numbers, which no release takes from the other kind; and back."""
+        def change(*argv):
+            for host in self.hosts:
+                self.lab.on(host, "systemctl", "stop", UNIT)
+            for host in self.hosts:
+                self.lab.on(host, "sh", "-c", "rm -f /snowth/data/*/numeric.sqlite* /snowth/nntbs/*/numeric.sqlite*")
+                self.lab.on(host, *argv)
+            for host in self.hosts:
+                self.lab.on(host, "systemctl", "start", UNIT)
+            self.settle()
+
+        change("sh", "-c", "mkdir -p %s; echo %s > %s/release" % (FAULTS, text, FAULTS))
+        try:
+            yield
+        finally:
+            change("rm", "-f", FAULTS + "/release")
+
+    @contextlib.contextmanager
     def traffic(self, host="east-app2"):
         """Writer, reader and watcher on another host; yields a dict that has ``lost``, ``seen`` and ``acknowledged`` at
         the end."""

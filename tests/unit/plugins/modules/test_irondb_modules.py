@@ -13,7 +13,12 @@ import time
 import pytest
 
 from ansible.module_utils import basic
-from ansible_collections.circonus.inside.plugins.modules import irondb_info, irondb_safe_to_stop, irondb_wait
+from ansible_collections.circonus.inside.plugins.modules import (
+    irondb_info,
+    irondb_probe,
+    irondb_safe_to_stop,
+    irondb_wait,
+)
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "module_utils"))
 from storage_nodes import Nodes
@@ -107,6 +112,20 @@ class TestInfo:
 
     def test_refuses_a_bad_host(self, run):
         assert "address:port" in run(irondb_info, hosts=["db1:x"])["msg"]
+
+
+class TestProbe:
+    def test_the_own_node_tells_everything_but_its_gossip(self, nodes, run, tmp_path):
+        (tmp_path / nodes.nodes[1].id).mkdir()
+        found = run(irondb_probe, hosts=[nodes.host(1), nodes.host(0)], own=True, data_dir=str(tmp_path))
+        assert found["node"]["state"]["identity"] == nodes.nodes[1].id and "gossip" not in found["node"]
+        assert found["node"]["stats"]["semver"] == "0.19.3" and (found["node"]["sweep"] is None) is not nodes.old
+        assert found["view"] is None and found["node_ids"] == [nodes.nodes[1].id]
+
+    def test_a_node_that_is_down_is_no_failure(self, nodes, run):
+        nodes.nodes[0].stop()
+        found = run(irondb_probe, hosts=[nodes.host(0), nodes.host(1)], own=True, cluster=True)
+        assert found["node"]["problem"] == "refused" and [reason["id"] for reason in found["reasons"]] == ["peer_down"]
 
 
 class TestWait:

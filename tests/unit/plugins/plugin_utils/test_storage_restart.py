@@ -17,6 +17,8 @@ from storage_views import behind, cluster, green, silent
 NOW = 1700000000.0
 EAST = cluster()
 PARAMS = {"data_storage_restart_limit": [], "data_storage_parallel": "one", "data_storage_restart_pause_s": 120.0,
+          "data_storage_restart_timeout_s": 600, "data_storage_restart_polls": 3, "data_storage_restart_spacing_s": 5.0,
+          "data_storage_restart_settle_s": 1800.0,
           "circonus_confirm": "data_storage", "circonus_lock_break": None}
 
 
