@@ -99,8 +99,8 @@ def _wave(name, nodes, host, look, view, probes):
     targets = irondb_repair.of_state(look, "damaged")
     return {
         "site": name, "hosts": [host], "node": node["id"], "ids": [node["id"]], "targets": targets,
-        "title": "Repair %s" % ", ".join(targets) if targets else "Start what was repaired", "ask": not _is_down(look), "settle": False,
-        "settle_only": False, "watch": others[0] if others else host,
+        "title": "Repair %s" % ", ".join(targets) if targets else "Start what was repaired",
+        "ask": not _is_down(look), "settle": False, "settle_only": False, "watch": others[0] if others else host,
         "addresses": [one["address"] for one in sorted(nodes, key=lambda one: one["host"] == host) if one["address"]],
         "names": {one["id"]: one["host"] for one in nodes}, "digest": view["digest"] if view else None,
         "remaining": [LOST.format(host)],
@@ -207,8 +207,9 @@ def verdict(situation: f.Situation, probes: dict, looks: dict, params: dict, run
     """Decide about the nodes of all clusters, one cluster after the other.
 
     probes, looks: ``{host: answer of irondb_probe, of irondb_damage_info, with reachable}``. now: epoch seconds. A
-    verdict of ``failover`` with ``waves``: ``[{"site", "hosts": [one], "ids", "node": its id, "targets", "title", "ask": whether
-    it has to be stopped, "settle": whether to wait for the cluster, "settle_only", "watch": host that waits,
+    verdict of ``failover`` with ``waves``: ``[{"site", "hosts": [one], "ids", "node": its id, "targets", "title",
+    "ask": whether it has to be stopped, "settle": whether to wait for the cluster, "settle_only", "watch": host that
+    waits,
     "addresses", "names", "digest": or None, "remaining": [text], "lock_s": seconds that it may take}]``.
     """
     known = storage_restart.clusters(situation.sites)
