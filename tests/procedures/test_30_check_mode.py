@@ -22,6 +22,7 @@ PARAMETERS = {
     "web_db_rejoin": {"web_db_rejoin_host": "OTHER-app1", "circonus_confirm": "OTHER-app1"},
     "data_storage_restart": {"circonus_confirm": "data_storage"},
     "data_storage_repair": {"circonus_confirm": "east-store1"},
+    "data_storage_diagnose": {"data_storage_diagnose_fail_on": "critical"},
     "service_operate": {"service_operate_role": "mq"},
     "service_restart": {"service_restart_role": "mq", "circonus_confirm": "mq"},
     "service_restart_dependents": {"service_restart_dependents_of": "web_db"},
