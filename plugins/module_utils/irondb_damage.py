@@ -10,6 +10,8 @@ of a store, or the name that ``snowthd -r`` has for it.
 A log remembers what was mended long ago. Two things disprove a line: a process that answers and began after it, since
 it has opened every store; and a CURRENT that was written after it, since LevelDB writes that file last when it repairs
 or opens a store, and not when it fails to. When the CURRENT of every store was, a process has opened them all since.
+LevelDB does not look at every block when it opens a store, so a person may insist on a complaint that only an opening
+disproves; what the repair itself left behind (``lost/``) tells that it was repaired since.
 
 Sources: operation manual, "Repairing Corrupt LevelDB Data Stores"; IRONdb manual, "Command line options"; LevelDB's
 public description of its files.
@@ -35,6 +37,8 @@ TARGETS = ("text/metrics", "text/changelog", "hist/metrics")
 #: Bytes of each log file that are read, its end, and how many files: errorlog is kept a week, a file a day.
 LIMIT, FILES = 8 * 1024 * 1024, 8
 LINE = 300
+#: Seconds that the clock of a log and the time of its file may differ.
+JITTER_S = 60.0
 _REBUILD = "The manual's way back is a rebuild from the other copies: data_storage_rebuild.yml."
 #: Stores without a repair, by their directory below the root: what to do instead.
 BEYOND = {
@@ -62,6 +66,7 @@ ARGUMENTS = dict(
     root=dict(type="path", default=ROOT),
     port=dict(type="int", default=irondb.PORT),
     page_timeout=dict(type="float", default=irondb.TIMEOUT_S),
+    insist=dict(type="list", elements="str", default=[]),
 )
 
 
@@ -74,29 +79,43 @@ def is_target(text):
 
 
 def stamp(line):
-    """Seconds of the stamp that a line begins with, on the clock and in the zone of the log; None without one. Pure."""
+    """Seconds of the stamp that a line begins with, on the clock and in the zone of the log; None without one. Pure.
+
+    A stamp without a fraction counts as the end of its second.
+    """
     found = _STAMP.match(line)
     if not found:
         return None
     parts = [int(part) for part in found.groups()[:6]]
     try:
-        return calendar.timegm(tuple(parts) + (0, 0, 0)) + float(found.group(7) or 0)
+        return calendar.timegm(tuple(parts) + (0, 0, 0)) + float(found.group(7) or 0.999)
     except (ValueError, OverflowError):
         return None
 
 
-def dated(lines, mtime):
-    """``[(epoch seconds, line)]``. Pure.
+def zone(last, mtime, local):
+    """Seconds to add to the stamps of a log. Pure.
 
-    mtime: when the file was written last, so the time of its last line. All others are as long before it as the stamps
-    say, whatever the zone of the log is. A line without a stamp is of the time of the one before it; in a file without
-    any, all are of mtime: rather too young than too old.
+    last: its last stamp. mtime: when it was written last, not much before that. local: seconds that the host's zone is
+    ahead of UTC. Programs write local time or UTC; what agrees better with mtime is taken. When neither can be, the
+    last line is of mtime.
+    """
+    fitting = [(mtime - last - shift, shift) for shift in (-local, 0) if mtime - last - shift >= -JITTER_S]
+    return min(fitting)[1] if fitting else mtime - last
+
+
+def dated(lines, mtime):
+    """``[(epoch seconds, line)]``, none younger than mtime, when the file was written last.
+
+    A line without a stamp is of the time of the one before it; in a file without any, all are of mtime: rather too
+    young than too old.
     """
     stamps = [stamp(line) for line in lines]
     known = [seconds for seconds in stamps if seconds is not None]
+    shift = zone(known[-1], mtime, time.localtime(mtime).tm_gmtoff) if known else 0.0
     found, now = [], None
     for seconds, line in zip(stamps, lines):
-        now = now if seconds is None else mtime - (known[-1] - seconds)
+        now = now if seconds is None else seconds + shift
         found.append((mtime if now is None else min(now, mtime), line))
     return found
 
@@ -173,6 +192,14 @@ def rewritten(path):
     """Epoch seconds at which LevelDB opened or repaired the store at ``path`` last, None without its CURRENT."""
     try:
         return os.stat(os.path.join(path, "CURRENT")).st_mtime
+    except OSError:
+        return None
+
+
+def mended(path):
+    """Epoch seconds at which a repair put files of the store at ``path`` aside last, None when none did."""
+    try:
+        return os.stat(os.path.join(path, "lost")).st_mtime
     except OSError:
         return None
 
@@ -293,14 +320,17 @@ def collect(params):
     opened = last_opening(
         daemons if answer["serving"] else [], [rewritten(directory(root, node, name)) for name in answer["targets"]])
     for store, item in sorted(read_logs(root, node).items()):
-        written, why = None, BEYOND.get(store, "")
+        written, why, repaired = None, BEYOND.get(store, ""), False
         if item["target"]:
             path = directory(root, node, item["target"])
             written, why = rewritten(path), store_problem(path) or ""
+            repaired = (mended(path) or 0.0) > item["at"]
         state = state_of(item, written, opened)
+        if state == "opened" and item["target"] in params["insist"] and not repaired:
+            state = "damaged"
         if state in ("damaged", "repaired") and why:
             state = "beyond"
         if state == "beyond" and not why:
             why = "Which store it is, the log does not say: ask support with that line."
-        answer["stores"].append(dict(item, state=state, why=why if state == "beyond" else ""))
+        answer["stores"].append(dict(item, state=state, mended=repaired, why=why if state == "beyond" else ""))
     return answer

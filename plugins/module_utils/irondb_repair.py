@@ -156,7 +156,7 @@ class Repair:
         self.done = []
 
     def look(self):
-        return irondb_damage.collect(dict(self.params, units=self.units))
+        return irondb_damage.collect(dict(self.params, units=self.units, insist=self.params["targets"]))
 
     def repair(self, target):
         output = os.path.join(self.params["state_dir"], "irondb_repair-{0}.log".format(target.replace("/", "-")))
@@ -229,7 +229,7 @@ class Repair:
 def rehearse(params):
     """What :func:`carry_out` would do, without doing it."""
     units = unit_state.names_of(params["service"])
-    look = irondb_damage.collect(dict(params, units=units))
+    look = irondb_damage.collect(dict(params, units=units, insist=params["targets"]))
     todo = []
     if needed(look):
         why = problem(dict(look, processes=[item for item in look["processes"] if item["unit"] not in units]),

@@ -39,6 +39,13 @@ options:
     description: Seconds for its state page.
     type: float
     default: 5.0
+  insist:
+    description:
+      - Stores that count as damaged although they were opened since the last complaint, as long as they were not
+        repaired since. LevelDB does not look at every block when it opens a store.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     support: full
@@ -63,7 +70,7 @@ RETURN = r"""
 stores:
   description:
     - The newest complaint about each store, with C(store), C(target) (what C(snowthd -r) takes, or empty), C(at) (epoch
-      seconds), C(line), C(log), C(why) and C(state).
+      seconds), C(line), C(log), C(mended) (a repair put files aside since), C(why) and C(state).
     - C(state) is V(damaged), V(repaired) (and not opened since), V(opened), or V(beyond) where no repair is documented,
       with the reason in C(why).
   returned: success

@@ -41,6 +41,11 @@ options:
     description: Seconds for a page.
     type: float
     default: 5.0
+  insist:
+    description: See M(circonus.inside.irondb_damage_info).
+    type: list
+    elements: str
+    default: []
   deadline_s:
     description: Seconds for everything.
     type: float

@@ -28,7 +28,8 @@ options:
   targets:
     description:
       - Stores that are expected to be damaged, as C(snowthd -r) names them. The log must name each, else nothing is
-        done. Those that it names are repaired in any case, since the node does not open without.
+        done. One that opened since its last complaint and was not repaired is repaired as well.
+      - What else the log calls damaged is repaired in any case, since the node does not open without.
     type: list
     elements: str
     default: []
@@ -123,7 +124,8 @@ def main():
         start_timeout=dict(type="int", default=600),
         state_dir=dict(type="path", default=irondb_repair.STATE_DIR),
     )
-    del spec["units"]  # the service has them
+    for name in ("units", "insist"):  # in service and targets
+        del spec[name]
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     try:
         work = irondb_repair.rehearse if module.check_mode else irondb_repair.carry_out

@@ -10,6 +10,8 @@ Source: operation manual, "Repairing Corrupt LevelDB Data Stores".
 
 from __future__ import annotations
 
+import datetime
+
 from ansible_collections.circonus.inside.plugins.module_utils import (
     irondb_damage,
     irondb_gate,
@@ -30,8 +32,11 @@ LOST = ("A repair keeps what it can read. When text or histograms miss values on
         "them back from the other copies; what the repair put aside is in lost/ of the store.")
 
 
-def questions(sites: dict, units: list) -> dict:
-    """``{host: {"probe": arguments of irondb_probe, "damage": those of irondb_damage_info, None without an id}}``."""
+def questions(sites: dict, units: list, targets: list | None = None) -> dict:
+    """``{host: {"probe": arguments of irondb_probe, "damage": those of irondb_damage_info, None without an id}}``.
+
+    targets: that a person insists on.
+    """
     asked = storage_restart.questions(sites, units)
     found = {}
     for nodes in storage_restart.clusters(sites).values():
@@ -39,7 +44,7 @@ def questions(sites: dict, units: list) -> dict:
             valid = node["id"] and not topology.uuid_problem(node["id"])
             found[node["host"]] = {
                 "probe": dict(asked[node["host"]], cluster=at < VIEWERS),
-                "damage": {"node": node["id"], "units": units} if valid else None,
+                "damage": {"node": node["id"], "units": units, "insist": targets or []} if valid else None,
             }
     return found
 
@@ -51,6 +56,20 @@ def _why(answer: dict | None) -> str:
 def _described(host: str, look: dict) -> str:
     """``east-store2 (text/metrics, hist/60)``."""
     return "%s (%s)" % (host, ", ".join(irondb_repair.of_state(look, "damaged", "repaired")))
+
+
+def _sound(host: str, look: dict) -> str:
+    """Why a node is left alone, and what its log said before it opened."""
+    text = "%s is left alone: its log names no damaged store." % host
+    over = [item for item in look["stores"] if item["state"] == "opened" and item["target"] and not item["mended"]]
+    if over:
+        last = max(over, key=lambda item: item["at"])
+        when = datetime.datetime.fromtimestamp(last["at"], datetime.timezone.utc).strftime("%Y-%m-%d %H:%M:%SZ")
+        text += " It opened after it had named %s at %s; to repair that nevertheless give %s_targets." % (
+            last["target"], when, PROCEDURE)
+    if not look["serving"]:
+        text += " It does not answer (%s), for another reason: read its errorlog, then start it." % look["problem"]
+    return text
 
 
 def node_problem(node: dict, probe: dict, look: dict, units: list) -> str:
@@ -173,13 +192,10 @@ def _cluster(name, nodes, wanted, probes, looks, params, units, now):
                 host, _why(look if "stores" not in look else probe)))
     sick, sound = [], []
     for node in mine:
-        look = looks[node["host"]]
-        if irondb_repair.needed(look):
+        if irondb_repair.needed(looks[node["host"]]):
             sick.append(node["host"])
-            continue
-        word = "" if look["serving"] else (
-            " It does not answer (%s), for another reason: read its errorlog, then start it." % look["problem"])
-        sound.append("%s is left alone: its log names no damaged store.%s" % (node["host"], word))
+        else:
+            sound.append(_sound(node["host"], looks[node["host"]]))
     try:
         view, ring = _view(nodes, probes)
     except BadInput as error:
@@ -237,7 +253,8 @@ def verdict(situation: f.Situation, probes: dict, looks: dict, params: dict, run
         warnings += mine["warnings"]
         sick += mine["sick"]
         sound += mine["sound"]
-    if given and not sick:
+    done = {item["target"] for host in wanted for item in looks[host]["stores"] if item["mended"]}
+    if not sick and set(given) - done:
         return f.refuse("%s_targets is %s, and the log of %s names no damaged store. Nothing was changed." % (
             PROCEDURE, ", ".join(given), ", ".join(wanted)))
     for wave in waves:

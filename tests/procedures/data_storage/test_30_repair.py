@@ -71,7 +71,7 @@ class Damaged(Storage):
 
     def log(self, text, host=HOST):
         """A line in errorlog, as the node itself would write it now."""
-        line = "[$(date -u '+%%Y-%%m-%%d %%H:%%M:%%S').000000] %s" % text
+        line = "[$(date -u '+%%Y-%%m-%%d %%H:%%M:%%S')] %s" % text
         self.lab.on(host, "sh", "-c", 'echo "%s" >> /snowth/logs/errorlog' % line)
 
     def sizes(self, host=HOST):

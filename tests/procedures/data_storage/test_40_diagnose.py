@@ -108,7 +108,7 @@ class TestDiagnose:
 
     def test_a_damaged_store_and_its_repair(self, storage):
         line = "leveldb: /snowth/text/%s/metrics: Corruption: x" % storage.ids[HOST]
-        now = "[$(date -u '+%Y-%m-%d %H:%M:%S').000000]"
+        now = "[$(date -u '+%Y-%m-%d %H:%M:%S')]"
         storage.lab.on(HOST, "sh", "-c", 'echo "%s %s" >> /snowth/logs/errorlog' % (now, line))
         run = diagnose(storage)
         found = [item for item in run.report["findings"] if item["id"] == "storage_damaged"]

@@ -26,9 +26,9 @@ def put(path, text="x", mtime=None):
 
 class TestStamp:
     @pytest.mark.parametrize("line, later", [
-        ("[2026-11-26 10:00:05.500000] x", 5.5), ("2026-11-26T10:00:05 x", 5.0), ("[2026-11-26 10:01:00] x", 60.0)])
+        ("[2026-11-26 10:00:05.500000] x", 5.5), ("2026-11-26T10:00:05 x", 5.999), ("[2026-11-26 10:01:00.0] x", 60.0)])
     def test_is_read_with_and_without_brackets(self, line, later):
-        assert irondb_damage.stamp(line) - irondb_damage.stamp("[2026-11-26 10:00:00] x") == later
+        assert irondb_damage.stamp(line) - irondb_damage.stamp("[2026-11-26 10:00:00.0] x") == pytest.approx(later)
 
     @pytest.mark.parametrize("line", ["", "no stamp", "[error] 2026", "[2026-13-45 99:99:99] x"])
     def test_nothing_else_is(self, line):
@@ -36,9 +36,26 @@ class TestStamp:
 
 
 class TestDated:
-    def test_the_zone_of_the_log_does_not_matter(self):
-        lines = ["[2026-11-26 23:59:50.000000] a", "without", "[2026-11-27 00:00:10.000000] b"]
-        assert irondb_damage.dated(lines, 1000.0) == [(980.0, lines[0]), (980.0, lines[1]), (1000.0, lines[2])]
+    LINES = ["[2023-11-14 22:13:00.000000] a", "without", "[2023-11-14 22:13:20.000000] b"]
+
+    @pytest.fixture(params=["UTC", "CET-1", "EST+5"])
+    def host_zone(self, request, monkeypatch):
+        monkeypatch.setenv("TZ", request.param)
+        time.tzset()
+        yield time.localtime(1700000000).tm_gmtoff
+        monkeypatch.undo()
+        time.tzset()
+
+    @pytest.mark.parametrize("late", [0.0, -0.01, 2000.0])
+    def test_whether_the_log_is_in_local_time_or_not(self, host_zone, late):
+        assert [at for at, _line in irondb_damage.dated(self.LINES, 1700000000.0 + late)] == pytest.approx(
+            [1699999980.0, 1699999980.0, 1700000000.0 + min(0.0, late)])
+        local = 1700000000.0 - host_zone + late
+        found = [at for at, _line in irondb_damage.dated(self.LINES, local)]
+        assert found == pytest.approx([local - late - 20, local - late - 20, local - late + min(0.0, late)])
+
+    def test_a_clock_that_is_in_no_zone_is_taken_as_it_is(self):
+        assert [at for at, _line in irondb_damage.dated(self.LINES, 1000.0)] == [980.0, 980.0, 1000.0]
 
     def test_without_any_stamp_all_are_as_young_as_the_file(self):
         assert irondb_damage.dated(["a", "b"], 7.0) == [(7.0, "a"), (7.0, "b")]
@@ -165,9 +182,10 @@ class TestCollect:
             put(tmp_path / (name % NODE) / "CURRENT", mtime=100.0)
         return tmp_path
 
-    def look(self, disk, text, mtime=200.0):
+    def look(self, disk, text, mtime=200.0, insist=()):
         put(disk / "logs" / "errorlog", text, mtime)
-        return irondb_damage.collect({"node": NODE, "root": str(disk), "port": 1, "page_timeout": 1.0, "units": [UNIT]})
+        return irondb_damage.collect({"node": NODE, "root": str(disk), "port": 1, "page_timeout": 1.0, "units": [UNIT],
+                                      "insist": insist})
 
     def test_a_damaged_store(self, disk):
         found = self.look(disk, "cannot open /snowth/text/%s/metrics: Corruption: x" % NODE)
@@ -198,6 +216,16 @@ class TestCollect:
         found = self.look(disk, "/snowth/raw_db/%s/1: Corruption: x\n[text/metrics] Corruption: y" % NODE, 50.0)
         assert {item["state"] for item in found["stores"]} == {"opened"}
 
+    def test_a_person_may_insist_until_it_was_repaired(self, disk):
+        line, target = "[hist/60] Corruption: x", "hist/60"
+        assert self.look(disk, line, 50.0, ["text/metrics"])["stores"][0]["state"] == "opened"
+        item = self.look(disk, line, 50.0, [target])["stores"][0]
+        assert item["state"] == "damaged" and not item["mended"]
+        put(disk / "hist" / NODE / "60" / "lost" / "000003.log")
+        item = self.look(disk, line, 50.0, [target])["stores"][0]
+        assert item["state"] == "opened" and item["mended"]
+
     def test_refuses_what_is_no_id(self, disk):
         with pytest.raises(BadInput, match="Expected the id of a node"):
-            irondb_damage.collect({"node": "x", "root": str(disk), "port": 1, "page_timeout": 1.0, "units": [UNIT]})
+            irondb_damage.collect({"node": "x", "root": str(disk), "port": 1, "page_timeout": 1.0, "units": [UNIT],
+                                   "insist": ()})

@@ -23,7 +23,7 @@ DAEMON = {"pid": 5, "kind": "daemon", "target": "", "command": "snowthd -D -D", 
 
 def complaint(store, state="damaged", at=NOW - 60, why=""):
     return {"store": store, "target": store if "/" in store else "", "state": state, "at": at, "log": "errorlog",
-            "line": "Corruption in " + store, "why": why}
+            "line": "Corruption in " + store, "why": why, "mended": False}
 
 
 class Platform:
@@ -70,7 +70,10 @@ class TestQuestions:
         asked = storage_repair.questions(Platform(5).sites, [UNIT])
         assert [host for host, question in asked.items() if question["probe"]["cluster"]] == [
             "east-db1", "east-db2", "east-db3"]
-        assert asked["east-db4"]["damage"] == {"node": "a0000000-0000-4000-8000-000000000004", "units": [UNIT]}
+        assert asked["east-db4"]["damage"] == {
+            "node": "a0000000-0000-4000-8000-000000000004", "units": [UNIT], "insist": []}
+        asked = storage_repair.questions(Platform().sites, [UNIT], ["hist/60"])
+        assert asked["east-db1"]["damage"]["insist"] == ["hist/60"]
 
     def test_a_host_without_an_id_is_not_asked_for_damage(self, platform):
         del platform.sites["east"]["raw"]["machinfo"]["east-db2"]["node_id"]
@@ -87,6 +90,11 @@ class TestVerdict:
         platform.down("east-db2")
         assert "east-db2 is left alone" in platform.decide()["reason"]
         assert "does not answer (refused), for another reason" in platform.decide()["reason"]
+
+    def test_one_that_opened_after_its_complaint_is_named_with_it(self, platform):
+        platform.damaged("east-db2", "hist/60", down=False, state="opened")
+        reason = platform.decide()["reason"]
+        assert "It opened after it had named hist/60 at 2023-11-14 22:12:20Z; to repair that nevertheless" in reason
 
     def test_a_node_that_does_not_open_is_repaired_without_asking_anybody(self, platform):
         platform.damaged("east-db2", "text/metrics", "hist/60")
@@ -199,6 +207,12 @@ class TestRefusals:
 
     def test_targets_on_a_healthy_platform(self, platform):
         self.refused(platform.decide(data_storage_repair_targets=["hist/60"]), "names no damaged store")
+
+    def test_but_not_once_they_are_repaired(self, platform):
+        platform.damaged("east-db2", "hist/60", down=False, state="opened")
+        platform.looks["east-db2"]["stores"][0]["mended"] = True
+        verdict = platform.decide(data_storage_repair_targets=["hist/60"])
+        assert verdict["result"] == "nothing_to_do" and "east-db2 is left alone" in verdict["reason"]
 
     def test_an_unknown_host(self, platform):
         self.refused(platform.decide(data_storage_repair_limit=["db9"]), "must name hosts of the role", "db9")
