@@ -37,8 +37,9 @@ class ActionModule(ActionBase):
         try:
             if self._task.args["phase"] == "ask":
                 sites = play.sites(self._templar, task_vars)
-                return dict(result, changed=False, questions=storage_repair.questions(
-                    sites, units, run["parameters"].get("data_storage_repair_targets")))
+                asked = storage_repair.questions(sites, units, run["parameters"].get("data_storage_repair_targets"))
+                return dict(result, changed=False, questions=asked,
+                            damage=[host for host, question in asked.items() if question["damage"]])
             return dict(result, changed=False, verdict=self._decide(task_vars, run, units))
         except InsideError as error:
             journal.append("stop", reason=str(error), result="refused")

@@ -45,6 +45,11 @@ questions:
   description: By host C(probe) and C(damage), the arguments of the two modules.
   returned: phase is ask
   type: dict
+damage:
+  description: Hosts that are asked for damage, which are those with a node id.
+  returned: phase is ask
+  type: list
+  elements: str
 verdict:
   description:
     - The verdict with C(result), C(reason), C(plan) and C(waves) (each with C(site), C(hosts), C(node), C(targets),
