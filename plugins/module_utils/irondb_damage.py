@@ -174,6 +174,8 @@ def read_logs(root, node):
     found = {}
     for mtime, path in sorted(dates)[-FILES:]:
         lines = unit_state.tail(path, LIMIT, LIMIT)
+        if not any(_DAMAGE.search(line) for line in lines):
+            continue
         for store, item in damage(dated(lines, mtime), node, path).items():
             if store not in found or item["at"] >= found[store]["at"]:
                 found[store] = item

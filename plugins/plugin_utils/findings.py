@@ -1010,7 +1010,7 @@ REGISTER = {
         "The log of a data_storage node calls a LevelDB store damaged, and it was not repaired since.",
         "{store} to open",
         "{line}",
-        "data_storage_repair.yml -e circonus_confirm={host}",
+        "data_storage_repair.yml -e data_storage_repair_limit={host} -e circonus_confirm={host}",
         MANUAL + '"Repairing Corrupt LevelDB Data Stores"',
     ),
     "storage_beyond": _entry(

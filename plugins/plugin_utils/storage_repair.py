@@ -55,7 +55,8 @@ def _why(answer: dict | None) -> str:
 
 def _described(host: str, look: dict) -> str:
     """``east-store2 (text/metrics, hist/60)``."""
-    return "%s (%s)" % (host, ", ".join(irondb_repair.of_state(look, "damaged", "repaired")))
+    found = irondb_repair.of_state(look, "damaged")
+    return "%s (%s)" % (host, ", ".join(found) if found else "repaired and not started")
 
 
 def _sound(host: str, look: dict) -> str:
@@ -86,8 +87,9 @@ def node_problem(node: dict, probe: dict, look: dict, units: list) -> str:
 
 def targets_problem(wanted: list | None, host: str, look: dict) -> str:
     """Why the targets that were given are not those that the log names, one sentence, or ''."""
-    found = irondb_repair.of_state(look, "damaged", "repaired")
-    if not wanted or sorted(wanted) == sorted(found):
+    found = irondb_repair.of_state(look, "damaged")
+    known = set(found) | set(irondb_repair.of_state(look, "repaired"))
+    if not wanted or set(found) <= set(wanted) <= known:
         return ""
     return "%s_targets must be what the log of %s names (%s), found %s. Nothing was changed." % (
         PROCEDURE, host, ", ".join(found) or "no damaged store", ", ".join(wanted))

@@ -169,8 +169,13 @@ class TestRepair:
     def test_and_is_not_stopped_when_it_cannot(self, storage):
         storage.log("leveldb: %s: Corruption: block checksum mismatch" % storage.place("text/changelog"))
         storage.stop("east-store3")
-        with untouched(storage, (HOST, "east-store1")):
-            run = storage.repair()
+        try:
+            with untouched(storage, (HOST, "east-store1")):
+                run = storage.repair()
+        finally:
+            storage.start("east-store3")
+            storage.settle()
+            storage.stop()  # only a start that comes after the line disproves it
         assert run.rc != 0 and "east-store2" in run.report["reason"], run
 
     @pytest.mark.parametrize("step", ["Take the lock", "Prove that east-store2 may stop", "Stop data_storage"])
@@ -226,7 +231,6 @@ class TestRefusals:
             with untouched(storage):
                 self.refused(storage.repair(), "No repair is documented", where, "data_storage_rebuild.yml")
         finally:
-            # Only a start that comes after the line disproves it.
             storage.stop()
 
     def test_a_node_with_the_disk_of_another(self, storage):

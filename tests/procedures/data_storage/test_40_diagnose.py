@@ -113,7 +113,8 @@ class TestDiagnose:
         run = diagnose(storage)
         found = [item for item in run.report["findings"] if item["id"] == "storage_damaged"]
         assert [item["host"] for item in found] == [HOST]
-        assert found[0]["remedy"] == "data_storage_repair.yml -e circonus_confirm=east-store2"
+        assert found[0]["remedy"] == (
+            "data_storage_repair.yml -e data_storage_repair_limit=east-store2 -e circonus_confirm=east-store2")
         storage.lab.on(HOST, "systemctl", "restart", "circonus-snowth")
         storage.settle()
         assert "storage_damaged" not in ids(diagnose(storage))

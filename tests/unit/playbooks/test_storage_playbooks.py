@@ -180,7 +180,7 @@ class TestDiagnose:
                                         data_storage_diagnose_log_kb=4)
         assert code != 0 and report["checked"] == {"hosts": 3, "of": 3, "roles": 3}, output
         damaged = [item["host"] for item in report["findings"] if item["id"] == "storage_damaged"]
-        assert damaged == ["store2"] and "data_storage_repair.yml -e circonus_confirm=store2" in output
+        assert damaged == ["store2"] and "data_storage_repair.yml -e data_storage_repair_limit=store2 -e" in output
         for host in HOSTS:
             path = Path(report["evidence"][host])
             assert path.name == host + ".tar.gz" and path.stat().st_mode & 0o077 == 0

@@ -84,7 +84,8 @@ class TestEvaluate:
 
     def test_the_remedy_of_a_damaged_store_is_its_repair(self):
         verdict = judge({"store.stores": [dict(STORE, state="damaged")]})
-        assert verdict["findings"][0]["remedy"] == "data_storage_repair.yml -e circonus_confirm=db2"
+        assert verdict["findings"][0]["remedy"] == (
+            "data_storage_repair.yml -e data_storage_repair_limit=db2 -e circonus_confirm=db2")
 
     def test_no_smartctl_is_for_information(self):
         verdict = judge({"smart": None}, {"smart": "smartctl is not installed"})

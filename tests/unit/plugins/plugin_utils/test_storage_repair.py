@@ -205,6 +205,14 @@ class TestRefusals:
         self.refused(platform.decide(circonus_confirm="east-db2", data_storage_repair_targets=targets),
                      "must be what the log of east-db2 names (text/metrics)")
 
+    def test_those_that_are_repaired_already_may_be_named_or_not(self, platform):
+        platform.damaged("east-db2", "text/metrics", "hist/60")
+        platform.looks["east-db2"]["stores"][1]["state"] = "repaired"
+        for targets in (["text/metrics"], ["text/metrics", "hist/60"]):
+            verdict = platform.decide(circonus_confirm="east-db2", data_storage_repair_targets=targets)
+            assert verdict["result"] == "proceed" and verdict["waves"][0]["targets"] == ["text/metrics"]
+        assert platform.decide(check=True)["reason"] == "Repair east-db2 (text/metrics)."
+
     def test_targets_on_a_healthy_platform(self, platform):
         self.refused(platform.decide(data_storage_repair_targets=["hist/60"]), "names no damaged store")
 
