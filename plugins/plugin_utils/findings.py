@@ -24,6 +24,7 @@ _MQ = MANUAL + '"MQ node restart"'
 _FLOW = MANUAL + '"Data Flow"'
 _TRACE = MANUAL + '"Broker troubleshooting"'
 _STORAGE = MANUAL + '"Operations Dashboard"'
+_STORE = MANUAL + '"Data Storage"'
 _COLLECTION = "this collection"
 
 _OPERATE = "service_operate.yml -e service_operate_role={role} -e service_operate_limit={host} -e service_operate_verb="
@@ -46,6 +47,11 @@ _AUTHORITY = (
     "(docs/ca.md); one that has ended or is not usable as a CA must be made anew with the help of support"
 )
 _BROKER = "restart the broker, which provisions itself from noit.local.env: " + _RESTART
+#: The last step of the manual for a child that is killed again and again.
+_FOREGROUND = (
+    "Mend what else is found on {host} first (CPU, IO, memory, disks). Without any: stop the node while its cluster "
+    "can spare it and run it in the foreground for a core dump (docs/procedures/data_storage_diagnose.md)"
+)
 #: What a fresh copy of the CA's certificate mends in a ca.crt.
 CA_COPY = ("pki_missing", "pki_unreadable", "pki_malformed", "pki_ca_differs", "pki_key_in_public")
 #: For those who have a better one for some hosts.
@@ -1055,6 +1061,136 @@ REGISTER = {
         "running",
         _STOP,
         _DC,
+    ),
+    # -- data_storage nodes
+    "storage_silent": _entry(
+        "error",
+        "A data_storage node does not answer on its own host.",
+        "the node to answer for itself",
+        "{why}",
+        "Read /snowth/logs/errorlog and startuplog on {host}, then " + _START,
+        _STORE,
+    ),
+    "storage_watchdog": _entry(
+        "error",
+        "The watchdog killed the child of a data_storage node, because it missed its heartbeats: CPU, IO or memory is "
+        "short, or a disk fails.",
+        "no child that is killed",
+        "{count} in {hours} h, the last: {line}",
+        _FOREGROUND,
+        _STORE,
+    ),
+    "storage_crash": _entry(
+        "error",
+        "The child of a data_storage node crashed.",
+        "no child that crashes",
+        "{count} in {hours} h, the last: {line}",
+        "Send the evidence and the crash dump to support. If it goes on: " + _FOREGROUND,
+        _STORE,
+    ),
+    "storage_gave_up": _entry(
+        "error",
+        "The watchdog of a data_storage node gave up after too many starts of its child.",
+        "a child that stays",
+        "{count} in {hours} h, the last: {line}",
+        "Read the lines before it in /snowth/logs/errorlog on {host}; mend that, then " + _START,
+        _STORE,
+    ),
+    "storage_dumps": _entry(
+        "warning",
+        "A data_storage host has new crash dumps or traces.",
+        "none",
+        "{count} in {hours} h, the newest {path}",
+        "Send the evidence to support and ask for a place for the dump",
+        _STORE,
+    ),
+    "storage_damaged": _entry(
+        "error",
+        "The log of a data_storage node calls a LevelDB store damaged, and it was not repaired since.",
+        "{store} to open",
+        "{line}",
+        "data_storage_repair.yml -e data_storage_repair_limit={host} -e circonus_confirm={host}",
+        MANUAL + '"Repairing Corrupt LevelDB Data Stores"',
+    ),
+    "storage_beyond": _entry(
+        "error",
+        "The log of a data_storage node calls a store damaged for which no repair is documented.",
+        "{store} to open",
+        "{line}",
+        "{why}",
+        MANUAL + '"Reconstituting a Data Storage node"',
+    ),
+    "storage_cpu": _entry(
+        "warning",
+        "The CPUs of a data_storage host are busy (data_storage_diagnose_cpu_percent).",
+        "CPU busy below {limit} %",
+        "{busy} %, load {load} on {cpus} CPUs",
+        "Look what takes it on {host} (top); the node needs 16 CPUs of its own",
+        _STORE,
+    ),
+    "storage_iowait": _entry(
+        "warning",
+        "The CPUs of a data_storage host wait for its disks (data_storage_diagnose_iowait_percent).",
+        "CPU waiting for IO below {limit} %",
+        "{wait} %",
+        "Look which disk is slow on {host} (iostat -x 5), and whether a scrub or a rebuild runs",
+        _STORE,
+    ),
+    "storage_disk_busy": _entry(
+        "warning",
+        "A disk of a data_storage host works all the time (data_storage_diagnose_disk_percent).",
+        "{disk} busy below {limit} %",
+        "{busy} %, {wait} ms for an operation",
+        "Look whether it is slower than the others on {host} (iostat -x 5); a slow one among equals is about to fail",
+        _STORE,
+    ),
+    "storage_disk_errors": _entry(
+        "error",
+        "A disk of a data_storage host has errors that were not corrected, or calls itself unhealthy.",
+        "no uncorrected errors on {disk}",
+        "{errors}",
+        "Replace {disk} of {host} (smartctl -a /dev/{disk})",
+        _STORE,
+    ),
+    "storage_smart_missing": _entry(
+        "info",
+        "The health of the disks of a data_storage host was not read.",
+        "smartctl to be installed",
+        "none",
+        "Install the package smartmontools on {host}",
+        _STORE,
+    ),
+    "storage_pool": _entry(
+        "error",
+        "A ZFS pool of a data_storage host is not healthy.",
+        "all pools healthy",
+        "{said}",
+        "zpool status -v on {host}; replace what it names",
+        _STORE,
+    ),
+    "storage_memory": _entry(
+        "warning",
+        "A data_storage host has little memory left (data_storage_diagnose_memory_percent).",
+        "{limit} % of the memory available",
+        "{available} %",
+        "Look what takes it on {host} (top); when it is the node, ask support",
+        _STORE,
+    ),
+    "storage_oom": _entry(
+        "error",
+        "The kernel of a data_storage host ended processes because memory ran out.",
+        "none since the boot",
+        "{count}",
+        "Look which (dmesg) on {host}; nothing else may run on a host of the node",
+        _STORE,
+    ),
+    "storage_space": _entry(
+        "warning",
+        "The file system of a data_storage node is fuller than it should be (data_storage_diagnose_space_percent).",
+        "{mount} used below {limit} %",
+        "{used} %",
+        "Shorten the retention, or add nodes: nodes should run below 70 %",
+        _STORE,
     ),
 }
 

@@ -77,7 +77,7 @@ def identity_problems(nodes: list, topology: Topology, view: dict | None = None,
             found.append("%s has the address %s in site.json, its node %s has %s in the topology. Correct the one that "
                          "is wrong first." % (host, node["address"] or "none", identity, member.address or "none"))
         if disks is not None:
-            found += _disk_problems(host, identity, disks)
+            found += disk_problems(host, identity, disks)
     found += ["The topology has the node %s at %s, no host of site.json has this node_id. A stale site.json must not "
               "decide about a cluster." % (node.id, node.address) for node in topology.nodes if node.id not in hosts]
     for node in view["nodes"] if view else ():
@@ -88,7 +88,8 @@ def identity_problems(nodes: list, topology: Topology, view: dict | None = None,
     return found
 
 
-def _disk_problems(host, identity, disks):
+def disk_problems(host: str, identity: str, disks: dict) -> list:
+    """Sentences about what is below /snowth/data of a host. disks: {host: [uuids] or None when it was not read}."""
     on_disk = disks.get(host)
     if on_disk is None:
         return ["The node id below /snowth/data of %s was not read. Look whether /snowth is mounted." % host]
