@@ -21,6 +21,7 @@ PARAMETERS = {
     "web_db_failover": {"web_db_failover_to": "ACTIVE-app3", "circonus_confirm": "ACTIVE-app3"},
     "web_db_rejoin": {"web_db_rejoin_host": "OTHER-app1", "circonus_confirm": "OTHER-app1"},
     "data_storage_restart": {"circonus_confirm": "data_storage"},
+    "data_storage_rebuild": {"data_storage_rebuild_node": "ACTIVE-store2", "circonus_confirm": "ACTIVE-store2"},
     "service_operate": {"service_operate_role": "mq"},
     "service_restart": {"service_restart_role": "mq", "circonus_confirm": "mq"},
     "service_restart_dependents": {"service_restart_dependents_of": "web_db"},
