@@ -8,7 +8,7 @@ directory below /snowth) and "Reassigning IP addresses" (a swapped pair is the m
 
 Evidence::
 
-    {"site": {"node_id", "address", "base": data set or None, "owners": [hosts with this node_id]} or None,
+    {"site": {"node_id", "address", "owners": [hosts with this node_id]} or None,
      "site_problem": why there is no site.json,              # installed on this host
      "disk": {store: [uuids]}, "recorded": node id of an unfinished rebuild on this host or None,
      "addresses": [of this machine],

@@ -81,7 +81,7 @@ def write(state_dir, record):
 
 
 def installed_site(path, host):
-    """What site.json on this host says of it: {"node_id", "address", "base", "owners"}. Raises Refused."""
+    """What site.json on this host says of it: {"node_id", "address", "owners"}. Raises Refused."""
     document = site_file.load(path)
     machines = document.get("machinfo")
     machines = machines if isinstance(machines, dict) else {}
@@ -92,7 +92,7 @@ def installed_site(path, host):
     owners = sorted(name for name, other in machines.items()
                     if identity and isinstance(other, dict) and other.get("node_id") == identity)
     return {"node_id": identity, "address": str(machine.get("ip_address") or "").split("/")[0],
-            "base": machine.get("zfs_dataset_base") or None, "owners": owners}
+            "owners": owners}
 
 
 def members(given, digest):
@@ -164,10 +164,6 @@ def look(params, sizes=True):
         proof["served_problem"] = served_problem
     expected = {"host": params["host"], "node_id": params["node_id"], "address": params["address"]}
     problems = [problem] if problem else irondb_identity.problems(expected, proof)
-    site_base = (proof["site"] or {}).get("base")
-    if site_base and base["name"] and site_base != base["name"]:
-        problems.append("{0} has {1} as zfs_dataset_base in site.json, found /snowth on {2}. Correct the one that is "
-                        "wrong first.".format(params["host"], site_base, base["name"]))
     if not problems and (record is None or record["phase"] == "opened"):
         problems += ["The data set {0} is not mounted at {1}, so nobody knows whose data it holds. Mount it "
                      "first.".format(item["dataset"], item["holder"]) for item in stores if not item["mounted"]]

@@ -54,13 +54,14 @@ def sort_out(found):
     """
     result = {"running": [], "daemons": []}
     for pid, words in found:
-        names = [os.path.basename(word) for word in words[:3]]
-        if "snowthd" not in names and "snowth-start" not in names:
+        at = [number for number, word in enumerate(words[:4]) if os.path.basename(word) in ("snowthd", "snowth-start")]
+        if not at or at[0] and os.path.basename(words[0])[:2] not in ("py", "sh", "ba"):
             continue
-        if "-B" in words:
-            node = words[words.index("-i") + 1] if "-i" in words[:-1] else None
+        options = words[at[0] + 1:]
+        if "-B" in options:
+            node = options[options.index("-i") + 1] if "-i" in options[:-1] else None
             result["running"].append({"pid": pid, "node": node})
-        elif "status" not in words:
+        elif "status" not in options:
             result["daemons"].append(pid)
     return result
 

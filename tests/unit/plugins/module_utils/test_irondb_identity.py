@@ -28,7 +28,7 @@ def evidence():
     members = {"digest": DIGEST, "nodes": [{"id": node.id, "address": node.address} for node in GIVEN.nodes]}
     row = {"heard": True, "current": DIGEST}
     return {
-        "site": {"node_id": IDS[1], "address": "192.0.2.32", "base": None, "owners": ["db2"]},
+        "site": {"node_id": IDS[1], "address": "192.0.2.32", "owners": ["db2"]},
         "disk": {"data": [IDS[1]], "text": [IDS[1]], "nntbs": [IDS[1]]}, "recorded": None,
         "addresses": ["127.0.0.1", "192.0.2.32"], "files": copy.deepcopy(members), "served": members,
         "answers": IDS[1], "gossip": {asked: {name: dict(row) for name in IDS} for asked in IDS[:3]},

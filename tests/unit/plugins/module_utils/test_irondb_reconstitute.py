@@ -24,7 +24,8 @@ class TestSortOut:
         (["/bin/sh", "/opt/circonus/bin/snowth-start", "-B"], [None], 0),
         (["/opt/circonus/sbin/snowthd", "-D", "-D", "-c", "/opt/circonus/etc/snowth.conf"], [], 1),
         (["/opt/circonus/sbin/snowthd", "-k", "status"], [], 0),
-        (["vi", "notes", "-i", "snowthd"], [], 0),
+        (["/usr/bin/python3", "-B", "/opt/circonus/sbin/snowthd", "-D", "-D"], [], 1),
+        (["vi", "-B", "/opt/circonus/sbin/snowthd"], [], 0),
         (["tail", "-f", "/snowth/logs/errorlog"], [], 0),
     ])
     def test_tells_a_rebuild_from_a_daemon_and_from_anything_else(self, words, running, daemons):
