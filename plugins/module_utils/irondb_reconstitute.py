@@ -158,8 +158,14 @@ def _has(path, words):
 
 
 def estimate(points):
-    """Seconds until 100 percent from [(seconds, percent)], oldest first; None while it does not move. Pure."""
-    known = [point for point in points if point[1] is not None]
+    """Seconds until 100 percent from [(seconds, percent)], oldest first; None while it does not move. Pure.
+
+    A percentage falls when another source has told what it has; what was before that counts no more.
+    """
+    known = []
+    for point in points:
+        if point[1] is not None:
+            known = known + [point] if known and point[1] >= known[-1][1] else [point]
     if len(known) < 2 or known[-1][1] <= known[0][1]:
         return None
     rate = (known[-1][1] - known[0][1]) / max(known[-1][0] - known[0][0], 0.001)

@@ -121,9 +121,10 @@ def created(dataset, run=zfs):
 def properties(dataset, run=zfs):
     """{name: value} of :data:`KEPT` that were set on the data set itself."""
     found = {}
-    for line in run(["zfs", "get", "-H", "-o", "property,value,source", ",".join(KEPT), dataset]).splitlines():
+    # All of them: a name that an old ZFS does not know would fail.
+    for line in run(["zfs", "get", "-H", "-o", "property,value,source", "all", dataset]).splitlines():
         parts = line.split("\t")
-        if len(parts) == 3 and parts[2] in ("local", "received") and parts[1] not in ("none", "-"):
+        if len(parts) == 3 and parts[0] in KEPT and parts[2] in ("local", "received") and parts[1] not in ("none", "-"):
             found[parts[0]] = parts[1]
     return found
 

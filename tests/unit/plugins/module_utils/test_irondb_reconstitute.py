@@ -59,6 +59,7 @@ class TestProgress:
     def test_the_time_that_is_left(self):
         assert reconstitute.estimate([(0, 0.0), (60, 25.0)]) == 180.0
         assert reconstitute.estimate([(0, 25.0), (60, 25.0)]) is None
+        assert reconstitute.estimate([(0, 90.0), (60, 50.0), (120, 75.0)]) == 60.0
         assert reconstitute.estimate([(0, None), (60, 25.0)]) is None and reconstitute.estimate([]) is None
 
     def test_a_line_says_percent_bytes_and_time(self):
