@@ -214,10 +214,10 @@ def watch(identity, log, address, timeout, used=lambda: None, find=processes, as
             if not over and not [item for item in find()["running"] if item["node"] in (None, identity)]:
                 raise InsideError("The reconstitute of {0} ended without {1!r} in {2}: {3}. The same command goes on "
                                   "where it stopped.".format(identity, FINISHED, log, last_words(log)), finished=False)
-        if over or passed + LOOK_S > timeout:
+        if over or passed >= timeout:
             row = progress(ask(host, port)) if not over else dict(progress(None), percent=100.0)
             return dict(row, finished=over, running=bool(running), seconds=round(passed, 1), used=used())
-        pause(LOOK_S)
+        pause(min(LOOK_S, timeout - passed))
 
 
 def settle_down(identity, log, find=processes, kill=os.kill, clock=time.monotonic, pause=time.sleep, end_s=END_S,

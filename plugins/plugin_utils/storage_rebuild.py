@@ -243,7 +243,7 @@ def _rebuild(look, ring, nodes, node, source_answer, params, units, base):
     base["args"] = module_args(nodes, node, params, units, digest, source)
     done = _done(look, node, params)
     if done and state == "fresh":
-        return dict(base, result="nothing_to_do", plan=[], digest=digest, reason=done)
+        return dict(base, result="nothing_to_do", plan=[], digest=digest, reason=done, warnings=_kept(look, node))
     reasons = spare(view, node, ring, state) if state in ("fresh", "opened", "ready") else []
     if reasons:
         return f.refuse(irondb_cluster.refusal(reasons))
@@ -296,6 +296,15 @@ def _done(look, node, params):
     return ("%s was rebuilt %s ago (%s). To rebuild it once more add -e data_storage_rebuild_again=true." % (
         node["host"], storage_plan.duration(max(look["now"] - ended[-1]["closed"], 0.0)).replace("about ", ""),
         ended[-1]["stamp"]))
+
+
+def _kept(look, node):
+    """One sentence for each finished rebuild whose old stores were kept and not removed yet."""
+    return ["%s keeps the old stores of the rebuild %s in %s. To destroy them: data_storage_rebuild_mode=remove "
+            "data_storage_rebuild_stamp=%s." % (node["host"], record["stamp"], ", ".join(
+                item["aside"] for item in irondb_rebuild.set_aside(record)), record["stamp"])
+            for record in look["records"] if record["phase"] == "done" and record["node_id"] == node["id"]
+            and not record.get("removed") and irondb_rebuild.set_aside(record)]
 
 
 def _remove(look, nodes, node, params, units, base):

@@ -326,6 +326,13 @@ class TestRemove:
     def test_only_with_its_stamp(self, rebuilt, stamp):
         rebuilt.refused(STAMP, "Nothing was removed.", mode="remove", stamp=stamp)
 
+    def test_are_named_until_then(self, rebuilt):
+        verdict = rebuilt.decide()
+        assert verdict["result"] == "nothing_to_do" and "tank/snowth/aside-x-data" in verdict["warnings"][0]
+        assert "data_storage_rebuild_stamp=%s" % STAMP in verdict["warnings"][0]
+        rebuilt.look["records"][0]["removed"] = True
+        assert rebuilt.decide()["warnings"] == []
+
     def test_never_while_a_node_is_not_green(self, rebuilt):
         behind(rebuilt.view, 1, 2, 45.0)
         rebuilt.refused("is kept until every node is green", mode="remove", stamp=STAMP)
