@@ -112,7 +112,7 @@ class TestRebuild:
         assert "Start on east-store2, detached: /opt/circonus/bin/snowth-start -B" in run.output
 
     def test_every_measurement_survives(self, fresh):
-        with fresh.storage.traffic() as traffic:
+        with fresh.storage.fault(NODE, "reconstitute-rate", "2"), fresh.storage.traffic() as traffic:
             run = fresh.play()
         assert run.rc == 0 and run.result == "ok", run
         assert traffic["acknowledged"] > 200 and traffic["lost"] == [], traffic
