@@ -153,15 +153,14 @@ def look(params, sizes=True):
         problem = "Cannot read the stores in {0}: {1}.".format(exc.filename or params["root"], exc.strerror)
     except InsideError as exc:
         problem = str(exc)
-    view = served = None
+    view, served, silence = None, None, ""
     cluster = irondb_cluster.of_params(dict(params, node=None))
     try:
         view, served = cluster.view(), cluster.topology
     except irondb_cluster.NobodyAnswers as exc:
-        served_problem = str(exc)
+        silence = str(exc)
     proof = evidence(params, disk, record, view, served)
-    if view is None:
-        proof["served_problem"] = served_problem
+    proof["served_problem"] = silence
     expected = {"host": params["host"], "node_id": params["node_id"], "address": params["address"]}
     problems = [problem] if problem else irondb_identity.problems(expected, proof)
     if not problems and (record is None or record["phase"] == "opened"):
