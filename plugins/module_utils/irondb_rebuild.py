@@ -91,7 +91,7 @@ def installed_site(path, host):
     identity = machine.get("node_id")
     owners = sorted(name for name, other in machines.items()
                     if identity and isinstance(other, dict) and other.get("node_id") == identity)
-    return {"node_id": identity, "address": str(machine.get("ip_address") or "").split("/")[0],
+    return {"node_id": identity, "address": str(machine.get("ip_address") or "").partition("/")[0],
             "owners": owners}
 
 
@@ -197,8 +197,7 @@ def open_record(params):
     found = proven(params)
     record = found["record"]
     if record:
-        if (record["node_id"], record["mode"], record["source"]) != (params["node_id"], params["mode"],
-                                                                       params["source"]):
+        if any(record[key] != params[key] for key in ("node_id", "mode", "source")):
             raise Refused("An unfinished rebuild of {0} (mode {1}) was begun on this host at {2}. Finish it with its "
                           "own parameters first.".format(record["node_id"], record["mode"], record["stamp"]))
     else:

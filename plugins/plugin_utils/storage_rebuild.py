@@ -254,10 +254,10 @@ def _rebuild(look, ring, nodes, node, source_answer, params, units, base):
             host, look["choice"]["reason"])]
     what = {"fresh": "Rebuild", "opened": "Go on with the rebuild of", "ready": "Go on with the rebuild of",
             "running": "Follow the rebuild of", "rebuilt": "End the rebuild of"}[state]
+    origin = "the cluster at %s" % source["address"] if source else "the other nodes of its cluster"
     return dict(
         base, result="proceed", plan=plan, digest=digest, page="%s:%d" % (member.address, member.apiport),
-        reason="%s %s (node %s) from %s." % (what, host, node["id"], "the cluster at %s" % source["address"] if source
-                                              else "the other nodes of its cluster"),
+        reason="%s %s (node %s) from %s." % (what, host, node["id"], origin),
         done="%s was rebuilt; every node is green." % host,
         # A reconstitute that runs already is only followed; the node is down then.
         gate=state in ("fresh", "opened"), stop=state in ("fresh", "opened", "ready"))

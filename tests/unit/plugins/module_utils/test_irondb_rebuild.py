@@ -40,7 +40,7 @@ class Host:
         (etc / "snowth-topo" / digest).write_text(topology.write_xml(GIVEN))
         (etc / "topology.conf").write_text('<topology path="x" active="%s" next="" redo="y"/>' % digest)
         machines = {"db%d" % at: {"node_id": node.id, "ip_address": node.address}
-                        for at, node in enumerate(GIVEN.nodes, 1)}
+                    for at, node in enumerate(GIVEN.nodes, 1)}
         self.site = path / "site.json"
         self.site.write_text(json.dumps({"machinfo": machines}))
         self.killswitch = path / "chef" / "killswitch"
