@@ -272,12 +272,14 @@ def carry_out(step, kept, run=zfs):
 def _dataset(step, kept, run):
     dataset, aside = kept["dataset"], kept["aside"]
     if step == "move":
-        run(["zfs", "set", "canmount=noauto", dataset])
-        try:
-            run(["zfs", "unmount", dataset])
-        except CommandFailed as exc:
-            if "not currently mounted" not in str(exc):
-                raise
+        # One with others below it is unmounted after them; none of them is mounted at the next start of the host.
+        for name in reversed(run(["zfs", "list", "-H", "-r", "-t", "filesystem", "-o", "name", dataset]).split()):
+            run(["zfs", "set", "canmount=noauto", name])
+            try:
+                run(["zfs", "unmount", name])
+            except CommandFailed as exc:
+                if "not currently mounted" not in str(exc):
+                    raise
         run(["zfs", "rename", dataset, aside])
     elif step == "drop":
         run(["zfs", "destroy", "-r", aside], timeout=3600.0)

@@ -131,7 +131,7 @@ def state_of(answer: dict, node: dict) -> str:
         return "running"
     if record is None:
         return "fresh"
-    if record["phase"] == "rebuilt":
+    if record["phase"] == "rebuilt" or answer["finished"]:
         return "rebuilt"
     return "ready" if record["phase"] == "cleared" else "opened"
 

@@ -43,6 +43,8 @@ class Pool:
         name = argv[-1]
         if argv[:2] == ["zfs", "list"] and "-r" not in argv:
             return self.base + "\n"
+        if argv[:2] == ["zfs", "list"] and name != self.base:
+            return "".join(one + "\n" for one in sorted(self.sets) if (one + "/").startswith(name + "/"))
         if argv[:2] == ["zfs", "list"]:
             rows = ["{0}\t{1}".format(self.base, self.root)]
             return "\n".join(rows + ["{0}\t{1}".format(one, self.holder(one)) for one in self.sets]) + "\n"
@@ -61,6 +63,9 @@ class Pool:
         if argv[1] == "set":
             self.sets[name]["options"]["canmount"] = "noauto"
         elif argv[1] == "unmount":
+            below = [one for one in self.sets if one.startswith(name + "/") and self.sets[one]["mounted"]]
+            if below:
+                raise CommandFailed("cannot unmount '{0}': {1} is below it".format(name, below[0]))
             if not self.sets[name]["mounted"]:
                 raise CommandFailed("cannot unmount '{0}': not currently mounted".format(name))
             self.sets[name]["mounted"] = False
@@ -68,9 +73,11 @@ class Pool:
                 os.rmdir(os.path.join(self.holder(name), inside))
         elif argv[1] == "rename":
             assert argv[3] not in self.sets
-            self.sets[argv[3]] = self.sets.pop(argv[2])
+            for one in [one for one in self.sets if (one + "/").startswith(argv[2] + "/")]:
+                self.sets[argv[3] + one[len(argv[2]):]] = self.sets.pop(one)
         elif argv[1] == "destroy":
-            self.destroyed.append((name, self.sets.pop(name)["created"]))
+            for one in [one for one in self.sets if (one + "/").startswith(name + "/")]:
+                self.destroyed.append((one, self.sets.pop(one)["created"]))
         elif argv[1] == "create":
             self.create(name, dict(option.split("=", 1) for option in argv[3:-1:2]))
         else:
@@ -235,6 +242,12 @@ class TestDataSets:
                 "throughput" if store in ("raw_db", "surrogate_db") else None)
             assert (tmp_path / store / NODE).is_dir()
         assert pool.sets["tank/snowth/text"]["options"]["recordsize"] == "16K"
+
+    def test_one_with_others_below_it_goes_with_them(self, pool, tmp_path):
+        pool.create("tank/snowth/data/" + NODE, {})
+        given = jobs(tmp_path, "aside", pool.run)
+        assert finish(given[0], pool.run) == ["move", "create", "node"]
+        assert "tank/snowth/aside-%s-data/%s" % (STAMP, NODE) in pool.sets
 
     def test_destroyed_once_and_only_what_was_set_aside(self, pool, tmp_path):
         old = {name: one["created"] for name, one in pool.sets.items()}

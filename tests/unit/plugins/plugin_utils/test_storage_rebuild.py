@@ -228,6 +228,10 @@ class TestGoingOn:
         platform.record("rebuilt")
         verdict = platform.decide()
         assert not verdict["gate"] and not verdict["stop"] and len(verdict["plan"]) == 1
+        # Its last line is there, and nobody was left to read it.
+        platform.record("cleared")
+        platform.look["finished"] = True
+        assert platform.decide()["plan"] == verdict["plan"]
 
     def test_one_of_another_kind_or_node_refuses(self, platform):
         platform.record("cleared", mode="new_cluster")
