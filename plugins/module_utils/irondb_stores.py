@@ -62,14 +62,25 @@ def zfs(argv, timeout=120.0, runner=unit_state.run):
 # ---- reading ---------------------------------------------------------------------------------------------------
 
 
+def is_zfs(path, mounts="/proc/mounts"):
+    """Whether a path is on ZFS, by the kernel's list of mounts: a failing command must not make a data set look like a
+    directory."""
+    best, kind = "", ""
+    with open(mounts) as handle:
+        for line in handle:
+            _source, place, found = (line.split() + ["", "", ""])[:3]
+            inside = (path.rstrip("/") + "/").startswith(place.rstrip("/") + "/")
+            if inside and len(place) >= len(best):  # of two mounts on one place the later one is seen
+                best, kind = place, found
+    return kind in ("zfs", "fuse.zfs")
+
+
 def base_of(root=ROOT, run=zfs):
-    """{"name": data set that holds ``root`` or "", "pool", "free": bytes, "children": {data set: mount point}}."""
-    name = ""
-    if programs.find_program("zfs"):
-        try:
-            name = run(["zfs", "list", "-H", "-o", "name", root]).strip()
-        except CommandFailed:  # no ZFS there
-            name = ""
+    """{"name": data set that holds ``root`` or "", "pool", "free": bytes, "children": {data set: mount point}}.
+
+    Raises CommandFailed where ZFS does not answer.
+    """
+    name = run(["zfs", "list", "-H", "-o", "name", root]).strip() if is_zfs(os.path.realpath(root)) else ""
     if not name:
         info = os.statvfs(root)
         return {"name": "", "pool": "", "free": info.f_bavail * info.f_frsize, "children": {}}
@@ -212,6 +223,8 @@ def job(item, action, stamp, base, root=ROOT):
         aside = "{0}/aside-{1}-{2}".format(base, stamp, item["store"])
     else:
         aside = os.path.join(root, "aside", stamp, item["store"], os.path.basename(item["path"]))
+        if not item["movable"]:  # only ever destroyed, and so out of the way on its own file system
+            aside = os.path.join(item["holder"], ".aside-" + stamp)
         if item["empty"]:
             kept["mark"] = None  # nothing to set aside
     return dict(kept, aside=aside, action=action)

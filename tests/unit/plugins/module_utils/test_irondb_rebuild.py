@@ -44,7 +44,7 @@ class Host:
         self.site = path / "site.json"
         self.site.write_text(json.dumps({"machinfo": machines}))
         self.killswitch = path / "chef" / "killswitch"
-        monkeypatch.setattr(irondb_rebuild.irondb_stores.programs, "find_program", lambda name: None)
+        monkeypatch.setattr(irondb_rebuild.irondb_stores, "is_zfs", lambda path: False)
         monkeypatch.setattr(irondb_rebuild.irondb_cluster, "of_params", lambda params: self)
         monkeypatch.setattr(irondb_rebuild.address, "addresses", lambda: [{"address": EXPECTED["address"]}])
         monkeypatch.setattr(irondb_rebuild.unit_state, "show_units", lambda names: dict.fromkeys(names, self.unit))

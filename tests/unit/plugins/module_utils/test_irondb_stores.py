@@ -88,6 +88,7 @@ class Pool:
 @pytest.fixture
 def zfs_is_there(monkeypatch):
     monkeypatch.setattr(irondb_stores.programs, "find_program", lambda name: "/sbin/" + name)
+    monkeypatch.setattr(irondb_stores, "is_zfs", lambda path: True)
 
 
 @pytest.fixture
@@ -98,7 +99,7 @@ def pool(tmp_path, zfs_is_there):
 @pytest.fixture
 def plain(tmp_path, monkeypatch):
     """Stores in directories; no ZFS on this host."""
-    monkeypatch.setattr(irondb_stores.programs, "find_program", lambda name: None)
+    monkeypatch.setattr(irondb_stores, "is_zfs", lambda path: False)
     for store in ("data", "text", "raw_db", "surrogate_db"):
         (tmp_path / store / NODE).mkdir(parents=True)
     (tmp_path / "data" / NODE / "numbers").write_text("x" * 5000)
@@ -221,6 +222,12 @@ class TestDirectories:
             assert os.listdir(kept["path"]) == []
         assert (plain / "aside").exists() == (action == "aside")
 
+    def test_on_a_file_system_of_its_own_it_is_destroyed_there(self, plain):
+        _base, stores, _disk = irondb_stores.read(NODE, (), str(plain))
+        kept = irondb_stores.job(dict(stores[0], movable=False), "destroy", STAMP, "", str(plain))
+        assert os.path.dirname(kept["aside"]) == kept["holder"]
+        assert finish(kept) == ["move", "empty", "create", "drop"] and os.listdir(str(plain / "data")) == [NODE]
+
     def test_what_lies_at_the_place_refuses(self, plain):
         (plain / "aside" / STAMP / "data" / NODE).mkdir(parents=True)
         with pytest.raises(Refused):
@@ -282,6 +289,29 @@ class TestDataSets:
         assert len(lost) == len(set(lost)) and set(lost) == (set(old.values()) if action == "destroy" else set())
         kept_sets = {one["created"] for one in pool.sets.values()}
         assert action == "destroy" or set(old.values()) <= kept_sets
+
+
+class TestIsZfs:
+    MOUNTS = ("/dev/sda1 / xfs rw 0 0\nproc /proc proc rw 0 0\ntank/snowth /snowth zfs rw 0 0\n"
+              "tank/snowth/data /snowth/data zfs rw 0 0\n/dev/sdb /snowth/hist ext4 rw 0 0\nx /other fuse.zfs rw 0 0\n")
+
+    @pytest.mark.parametrize("path, answer", [("/snowth", True), ("/snowth/data/x", True), ("/snowth/", True),
+                                              ("/snowth/hist", False), ("/snowthere", False), ("/var", False),
+                                              ("/other", True)])
+    def test_by_the_mount_that_holds_a_path(self, tmp_path, path, answer):
+        (tmp_path / "mounts").write_text(self.MOUNTS)
+        assert irondb_stores.is_zfs(path, str(tmp_path / "mounts")) is answer
+
+    def test_a_later_mount_covers_an_earlier_one(self, tmp_path):
+        (tmp_path / "mounts").write_text(self.MOUNTS + "/dev/sdc /snowth ext4 rw 0 0\n")
+        assert not irondb_stores.is_zfs("/snowth", str(tmp_path / "mounts"))
+
+    def test_a_zfs_that_does_not_answer_is_not_taken_for_none(self, tmp_path, zfs_is_there):
+        def run(argv, timeout=0):
+            raise CommandFailed("zfs list ended with exit code 1: connect: no. Look at the pool.")
+
+        with pytest.raises(CommandFailed):
+            irondb_stores.read(NODE, (), str(tmp_path), run)
 
 
 class TestZfs:
