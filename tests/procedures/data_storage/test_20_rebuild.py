@@ -108,7 +108,7 @@ class TestRebuild:
         before = fresh.untouched()
         run = fresh.play("--check")
         assert run.rc == 0 and fresh.untouched() == before, run
-        assert "Set aside by rename the directory /snowth/data/%s" % fresh.id in run.output
+        assert "Set aside by rename the directory /snowth/nntbs/%s" % fresh.id in run.output
         assert "Start on east-store2, detached: /opt/circonus/bin/snowth-start -B" in run.output
 
     def test_every_measurement_survives(self, fresh):
