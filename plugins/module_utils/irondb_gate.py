@@ -344,6 +344,13 @@ def _undelivered(view, stopping, names, limit):
             if size >= limit and peer not in stopping]
 
 
+def _views_of_the_rest(view, stopping):
+    """``("viewpoints",)`` when enough of the nodes that stay told their gossip: one where only one stays, else two."""
+    rest = [node["id"] for node in view["nodes"] if node["id"] not in stopping]
+    told = [name for name in _viewers(view) if name in rest]
+    return ("viewpoints",) if told and len(told) >= min(2, len(rest)) else ()
+
+
 def safe_to_stop(view, nodes, topology, strict=True, journal_limit=JOURNAL_BYTES):
     """Whether stopping ``nodes`` (ids) together leaves a live copy of everything.
 
@@ -366,5 +373,6 @@ def safe_to_stop(view, nodes, topology, strict=True, journal_limit=JOURNAL_BYTES
     dead = not_serving(closed, stopping)
     found, short, fewest = _short(topology, stopping, [name for name in dead if name not in stopping], names)
     found += _undelivered(view, stopping, names, journal_limit)
-    reasons = [reason for reason in closed if strict or reason["id"] not in OF_A_NODE] + _reasons(view, found)
+    passed = () if strict else OF_A_NODE + _views_of_the_rest(view, stopping)
+    reasons = [reason for reason in closed if reason["id"] not in passed] + _reasons(view, found)
     return {"safe": not reasons, "reasons": reasons, "short": short, "fewest": fewest, "down": dead}

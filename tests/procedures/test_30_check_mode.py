@@ -26,6 +26,7 @@ PARAMETERS = {
     "data_storage_sweep": {"data_storage_sweep_before": "2019-01-01", "circonus_confirm": "data_storage:2019-01-01"},
     "data_storage_repair": {"circonus_confirm": "east-store1"},
     "data_storage_diagnose": {"data_storage_diagnose_fail_on": "critical"},
+    "data_storage_rebuild": {"data_storage_rebuild_node": "ACTIVE-store2", "circonus_confirm": "ACTIVE-store2"},
     "service_operate": {"service_operate_role": "mq"},
     "service_restart": {"service_restart_role": "mq", "circonus_confirm": "mq"},
     "service_restart_dependents": {"service_restart_dependents_of": "web_db"},

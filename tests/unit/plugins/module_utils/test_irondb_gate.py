@@ -281,3 +281,27 @@ class TestSafeToStop:
         before = copy.deepcopy(view)
         self.stop(view, THREE, 0, 1)
         assert view == before
+
+
+class TestViewsOfTheRest:
+    """Who has to tell gossip when a sick node is to be repaired."""
+
+    def ask(self, view, given, strict=False):
+        return irondb_gate.safe_to_stop(view, [given.nodes[-1].id], given, strict=strict)
+
+    def test_of_two_nodes_the_one_that_stays_is_enough(self):
+        given = cluster(2)
+        view = green(given, viewers=(0,))
+        silent(view, 1, "refused")
+        assert self.ask(view, given)["safe"] and not self.ask(view, given, strict=True)["safe"]
+
+    def test_of_three_both_that_stay_are_wanted(self):
+        given = cluster(3)
+        view = green(given, viewers=(0,))
+        assert [reason["id"] for reason in self.ask(view, given)["reasons"]] == ["viewpoints"]
+
+    def test_nobody_is_never_enough(self):
+        given = cluster(2)
+        view = green(given, viewers=())
+        silent(view, 1, "refused")
+        assert "viewpoints" in [reason["id"] for reason in self.ask(view, given)["reasons"]]
