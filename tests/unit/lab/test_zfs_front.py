@@ -10,6 +10,7 @@ echo "zfs $*" >> %(log)s
 case "$*" in
   *nosuch*) echo "cannot open 'nosuch': dataset does not exist" >&2; exit 1;;
   "get -H -p -o value"*) echo 8511488;;
+  send*) head -c 200000 /dev/zero;;
   "destroy busy") exit 1;;
 esac
 """
@@ -30,7 +31,8 @@ class Bench:
         for name, text in (("zfs", ZFS), ("zpool", ZPOOL)):
             (place / name).write_text(text % {"log": self.log})
             (place / name).chmod(0o755)
-        self.front = front.Front(str(place), str(place / "var"), lambda: self.clock)
+        self.slept = []
+        self.front = front.Front(str(place), str(place / "var"), lambda: self.clock, self.slept.append)
         self.var = place / "var"
         self.var.mkdir()
 
@@ -66,6 +68,12 @@ class TestSend:
         assert bench.run("zfs", "send", "-nv", "nosuch@x") == 1
         assert capsys.readouterr().out == ""
 
+    def test_is_slowed_down(self, bench, capfdbinary):
+        (bench.var / "send-rate").write_text("100000")
+        assert bench.run("zfs", "send", "-p", "tank/data@condense") == 0
+        assert len(capfdbinary.readouterr().out) == 200000
+        assert sum(bench.slept) == pytest.approx(2.0)
+
     def test_does_not_estimate_what_it_cannot(self, bench, capsys):
         assert bench.run("zfs", "send", "-nv", "-R", "tank@x") == 2
         assert "one whole snapshot" in capsys.readouterr().err
@@ -93,6 +101,36 @@ class TestFreeing:
         assert bench.run("zfs", "destroy", "busy") == 1
         bench.run("zpool", "get", "-Hp", "-o", "value", "freeing", "tank")
         assert capsys.readouterr().out == "0\n"
+
+
+class TestPath:
+    """os.execv would end the test: what is handed on is caught before."""
+
+    @pytest.fixture
+    def passed(self, bench, tmp_path, monkeypatch):
+        (tmp_path / "store" / "data" / "x").mkdir(parents=True)
+        (tmp_path / "mounts").write_text(
+            "overlay / overlay rw 0 0\ntank/snowth %s fuse.zfs rw 0 0\ntank/snowth/data %s fuse.zfs rw 0 0\n"
+            % (tmp_path / "store", tmp_path / "store" / "data")
+        )
+        bench.front.mounts = str(tmp_path / "mounts")
+        found = []
+        monkeypatch.setattr(bench.front, "pass_on", lambda name, arguments: found.append(arguments) or 0)
+        return found
+
+    @pytest.mark.parametrize(
+        "path, name",
+        [("store", "tank/snowth"), ("store/data", "tank/snowth/data"), ("store/data/x", "tank/snowth/data")],
+    )
+    def test_is_answered_by_the_data_set_that_holds_it(self, bench, tmp_path, passed, path, name):
+        assert bench.run("zfs", "list", "-H", "-o", "name", str(tmp_path / path)) == 0
+        assert passed == [["list", "-H", "-o", "name", name]]
+
+    def test_without_a_data_set_fails_as_zfs_does(self, bench, tmp_path, passed, capsys):
+        assert bench.run("zfs", "list", str(tmp_path)) == 1
+        assert "not a ZFS filesystem" in capsys.readouterr().err
+        assert bench.run("zfs", "list", str(tmp_path / "nosuch")) == 1
+        assert "No such file or directory" in capsys.readouterr().err and passed == []
 
 
 class TestGet:

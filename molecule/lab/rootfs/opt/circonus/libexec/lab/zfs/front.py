@@ -2,11 +2,13 @@
 
 zfs send -n[vpP] <snapshot>       the estimate, in the output format of the dialect
 zpool get [-Hp] [-o fields] ...   property freeing, and the options
+zfs list, zfs get <path>          the data set that is mounted there; the real one finds none at device numbers over 255
 zfs destroy                       the real one; what it released is `freeing` for a while, as on a large pool
 
 Everything else goes to the real program as it is. Files in DIRECTORY change the behaviour:
 dialect      illumos (OmniOS) or linux; without the file linux
 free-rate    bytes a second that are released after a destroy; without the file 64 MiB
+send-rate    bytes a second that zfs send may write, as on a large data set; without the file as fast as it can
 """
 
 import json
@@ -19,6 +21,7 @@ DIRECTORY = "/opt/circonus/var/zfs-standin"
 PROGRAMS = "/usr/lib/circonus-lab/zfs"
 STATE = "freeing.json"
 RATE = 64.0 * 1024 * 1024
+BLOCK = 64 * 1024
 UNITS = "BKMGTPE"
 FIELDS = ("name", "property", "value", "source")
 
@@ -61,11 +64,17 @@ def flags(arguments, known):
     return {flag[1:] for flag, _value in pairs}, {flag[1:]: value for flag, value in pairs if value}, rest
 
 
-class Front:
-    """program: directory of the real programs."""
+class Missing(Exception):
+    """A path that no data set holds."""
 
-    def __init__(self, programs=PROGRAMS, directory=DIRECTORY, now=time.time):
-        self.programs, self.directory, self.now = programs, directory, now
+
+class Front:
+    """program: directory of the real programs. mounts: where the kernel tells what is mounted."""
+
+    mounts = "/proc/self/mounts"
+
+    def __init__(self, programs=PROGRAMS, directory=DIRECTORY, now=time.time, sleep=time.sleep):
+        self.programs, self.directory, self.now, self.sleep = programs, directory, now, sleep
 
     def real(self, name, *arguments):
         """(exit code, output) of the real program; its complaints go to stderr."""
@@ -83,11 +92,12 @@ class Front:
         except OSError:
             return ""
 
-    def rate(self):
+    def number(self, name, otherwise):
+        """The number in a file, looked at whenever it matters."""
         try:
-            return float(self.text("free-rate") or RATE)
+            return float(self.text(name) or otherwise)
         except ValueError:
-            return RATE
+            return otherwise
 
     # -- what is being released ---------------------------------------------------------------------------------
     def freeing(self, pool):
@@ -96,7 +106,7 @@ class Front:
             size, at = json.loads(self.text(STATE) or "{}")[pool]
         except (KeyError, ValueError):
             return 0
-        return max(0, int(size - (self.now() - at) * self.rate()))
+        return max(0, int(size - (self.now() - at) * self.number("free-rate", RATE)))
 
     def release(self, pool, size):
         state = json.loads(self.text(STATE) or "{}")
@@ -108,9 +118,26 @@ class Front:
         os.replace(path + ".new", path)
 
     # -- zfs ----------------------------------------------------------------------------------------------------
+    def data_set(self, path):
+        """Name of the data set that holds a path, as zfs finds it. Raises Missing."""
+        if not os.path.exists(path):
+            raise Missing("%s: No such file or directory" % path)
+        with open(self.mounts, encoding="utf-8") as handle:
+            rows = [line.split() for line in handle]
+        real = os.path.realpath(path)
+        held = [row for row in rows if (real + "/").startswith(row[1].rstrip("/") + "/")]
+        best = max(held, key=lambda row: len(row[1]))
+        if best[2] != "fuse.zfs":
+            raise Missing("cannot open '%s': not a ZFS filesystem" % path)
+        return best[0]
+
     def zfs(self, arguments):
+        if arguments[:1] in (["list"], ["get"]):
+            arguments = [self.data_set(word) if word.startswith("/") else word for word in arguments]
         if arguments[:1] == ["send"] and any(word[:1] == "-" and "n" in word for word in arguments[1:]):
             return self.dry_send(arguments[1:])
+        if arguments[:1] == ["send"] and self.number("send-rate", 0.0):
+            return self.slow_send(arguments)
         if arguments[:1] == ["destroy"] and len(arguments) > 1:
             return self.destroy(arguments[1:])
         return self.pass_on("zfs", arguments)
@@ -126,6 +153,25 @@ class Front:
             lines = estimate(names[0], int(text), self.text("dialect") or "linux", "P" in given)
             print("\n".join(lines))
         return 0
+
+    def slow_send(self, arguments):
+        """The stream of the real program, block by block; the file may be removed or changed meanwhile."""
+        real = subprocess.Popen([os.path.join(self.programs, "zfs"), *arguments], stdout=subprocess.PIPE)
+        try:
+            for block in iter(lambda: real.stdout.read(BLOCK), b""):
+                sys.stdout.buffer.write(block)
+                sys.stdout.buffer.flush()
+                self.pause(block)
+        except BrokenPipeError:
+            real.stdout.close()
+            real.wait()
+            return 1
+        return real.wait()
+
+    def pause(self, block):
+        rate = self.number("send-rate", 0.0)
+        if rate > 0:
+            self.sleep(len(block) / rate)
 
     def destroy(self, arguments):
         name = arguments[-1]
@@ -188,3 +234,6 @@ def main(name, arguments, front=None):
     except Usage as exc:
         print(exc, file=sys.stderr)
         return 2
+    except Missing as exc:
+        print(exc, file=sys.stderr)
+        return 1
