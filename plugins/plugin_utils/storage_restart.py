@@ -52,18 +52,19 @@ def epoch(stamp: str) -> float:
     return datetime.datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp()
 
 
-def begun(run: dict) -> float:
+def begun(run: dict, name: str = PROCEDURE) -> float:
     """Epoch seconds at which the run began that this one continues: the newest earlier one of the same report directory
     with the same limit, if it was stopped or killed after its plan was made; else of this run itself.
 
-    The journals only say since when a restart counts. Whether a node was restarted since then, its host says.
+    The journals only say since when a restart counts. Whether a node was restarted since then, its host says. name: of
+    the procedure whose runs are meant.
     """
     started = epoch(run["started"])
     directory = os.path.dirname(run["journal"])
-    names = sorted((name for name in os.listdir(directory)
-                    if name.startswith(PROCEDURE + "-") and name.endswith(".jsonl")), reverse=True)
-    for name in names:
-        path = os.path.join(directory, name)
+    files = sorted((file for file in os.listdir(directory)
+                    if file.startswith(name + "-") and file.endswith(".jsonl")), reverse=True)
+    for file in files:
+        path = os.path.join(directory, file)
         records = procedure.Journal(path).records() if path != run["journal"] else []
         first = next((record for record in records if record["type"] == "begin"), None)
         if first is None or first.get("check_mode") or first["started"] > run["started"]:
@@ -71,7 +72,7 @@ def begun(run: dict) -> float:
         proceeded = any(record["type"] == "verdict" and record.get("result") == "proceed" for record in records)
         if not proceeded and not any(record["type"] == "completed" for record in records):
             continue  # refused: it did nothing, the one before it may still be continued
-        same = all(first["parameters"].get(key) == run["parameters"].get(key) for key in (PROCEDURE + "_limit",))
+        same = all(first["parameters"].get(key) == run["parameters"].get(key) for key in (name + "_limit",))
         if any(record["type"] == "completed" for record in records) or not same:
             return started
         since = next((record["value"] for record in records
@@ -145,7 +146,7 @@ def verdict(situation: f.Situation, answers: dict, params: dict, run: dict, sinc
         done += mine["done"]
         estimate += mine["estimate_s"]
         for hosts, only in [([host], True) for host in mine["settle"]] + [(wave, False) for wave in mine["waves"]]:
-            waves.append(_wave(name, nodes, hosts, mine["digest"], only))
+            waves.append(wave_of(name, nodes, hosts, mine["digest"], only))
     base = {"plan": plan, "warnings": [], "waves": waves, "done_hosts": done, "since": since, "estimate_s": estimate,
             "lock_hosts": f.lock_hosts(situation), "lock_break": lock["break"]}
     if not waves:
@@ -163,7 +164,8 @@ def verdict(situation: f.Situation, answers: dict, params: dict, run: dict, sinc
     )
 
 
-def _wave(name, nodes, hosts, digest, settle_only):
+def wave_of(name: str, nodes: list, hosts: list, digest: str, settle_only: bool) -> dict:
+    """A wave of :func:`verdict`: the hosts that are touched together, and who watches them."""
     ids = [node["id"] for node in nodes if node["host"] in hosts]
     # Watched from a host that is not touched; a cluster with two copies has one.
     watch = next(node["host"] for node in nodes if node["host"] not in hosts)
