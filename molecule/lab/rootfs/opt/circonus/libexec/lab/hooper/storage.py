@@ -64,7 +64,7 @@ def data_storage(run, site, facts, name):
         run.directory(f"/snowth/{name}", 0o755, "nobody", "nobody")
     base = dataset("/snowth")
     for store in STORES:
-        if base and not dataset(f"/snowth/{store}"):
+        if base and not exists(f"{base}/{store}"):
             options = ["-o", "logbias=throughput"] if store in BUSY else []
             command = ["zfs", "create", *options, f"{base}/{store}"]
             run.resource(f"zfs[{base}/{store}]", True, lambda command=command: run.run(command, check=True))
@@ -97,6 +97,12 @@ def dataset(path):
         return ""
     found = subprocess.run(["zfs", "list", "-H", "-o", "name", path], stdout=subprocess.PIPE, text=True, check=False)
     return found.stdout.strip() if found.returncode == 0 else ""
+
+
+def exists(name):
+    """Whether there is a data set, mounted or not."""
+    found = subprocess.run(["zfs", "list", "-H", name], capture_output=True, check=False)
+    return found.returncode == 0
 
 
 def settings(run, facts):
