@@ -478,5 +478,3 @@ def look(host, limit=condense.CAPACITY_PERCENT):
     except InsideError as exc:
         answer["problem"] = str(exc)
     return answer
-
-

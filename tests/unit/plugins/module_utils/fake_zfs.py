@@ -11,7 +11,7 @@ __metaclass__ = type
 from ansible_collections.circonus.inside.plugins.module_utils.errors import CommandFailed
 
 D = "tank/snowth/data"
-SIZE = 50000000
+SIZE = 5000000000
 
 
 class Killed(BaseException):

@@ -203,6 +203,17 @@ class TestGates:
         bench.pool.destroy(NEW + "@condense")
         assert "no unfinished run of this procedure made it" in bench.refused(record=record)
 
+    @pytest.mark.parametrize("complete", [True, False])
+    def test_a_data_set_that_hooper_made_in_between_does_not_cost_the_copy(self, bench, complete):
+        bench.copied()
+        bench.pool.destroy("-r", D)
+        bench.pool.sets[D] = bench.pool.fresh("/snowth/data", "nothing", size=100)
+        if not complete:
+            bench.pool.destroy(NEW + "@condense")
+        assert "%s was made after %s, so it is not the original" % (D, NEW) in bench.refused()
+        with pytest.raises(Refused, match="not the original"):
+            condense.abort(bench.facts())
+
     def test_an_incomplete_copy_never_takes_the_name(self, bench):
         bench.copied()
         bench.pool.destroy("-r", D)
