@@ -54,13 +54,14 @@ def epoch(stamp: str) -> float:
     return datetime.datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp()
 
 
-def begun(run: dict, name: str = PROCEDURE, same: tuple = (PROCEDURE + "_limit",)) -> float:
+def begun(run: dict, name: str = PROCEDURE, same: tuple = ()) -> float:
     """Epoch seconds at which the run began that this one continues: the newest earlier one of the same report directory
-    with the same parameters ``same``, if it was stopped or killed after its plan was made; else of this run itself.
+    with the same parameters ``same`` (its limit by default), if it was stopped or killed after its plan was made; else of this run itself.
 
-    The journals only say since when a restart counts. Whether a node was restarted since then, its host says.
+    The journals only say since when a restart counts. Whether a node was restarted since then, its host says. name: of
+    the procedure whose runs are meant.
     """
-    started = epoch(run["started"])
+    started, same = epoch(run["started"]), same or (name + "_limit",)
     directory = os.path.dirname(run["journal"])
     files = sorted((file for file in os.listdir(directory)
                     if file.startswith(name + "-") and file.endswith(".jsonl")), reverse=True)
@@ -164,7 +165,7 @@ def verdict(situation: f.Situation, answers: dict, params: dict, run: dict, sinc
         done += mine["done"]
         estimate += mine["estimate_s"]
         for hosts, only in [([host], True) for host in mine["settle"]] + [(wave, False) for wave in mine["waves"]]:
-            waves.append(dict(_wave(name, nodes, hosts, mine["digest"], only), pace={
+            waves.append(dict(wave_of(name, nodes, hosts, mine["digest"], only), pace={
                 key: params[prefix + key] for key in PACE}))
     base = {"plan": plan, "warnings": [], "waves": waves, "done_hosts": done, "since": since, "estimate_s": estimate,
             "lock_hosts": f.lock_hosts(situation), "lock_break": lock["break"]}
@@ -183,7 +184,8 @@ def verdict(situation: f.Situation, answers: dict, params: dict, run: dict, sinc
     )
 
 
-def _wave(name, nodes, hosts, digest, settle_only):
+def wave_of(name: str, nodes: list, hosts: list, digest: str, settle_only: bool) -> dict:
+    """A wave of :func:`verdict`: the hosts that are touched together, and who watches them."""
     ids = [node["id"] for node in nodes if node["host"] in hosts]
     # Watched from a host that is not touched; a cluster with two copies has one.
     watch = next(node["host"] for node in nodes if node["host"] not in hosts)

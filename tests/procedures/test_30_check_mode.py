@@ -27,6 +27,7 @@ PARAMETERS = {
     "data_storage_repair": {"circonus_confirm": "east-store1"},
     "data_storage_diagnose": {"data_storage_diagnose_fail_on": "critical"},
     "data_storage_rebuild": {"data_storage_rebuild_node": "ACTIVE-store2", "circonus_confirm": "ACTIVE-store2"},
+    "data_storage_condense": {"circonus_confirm": "data_storage"},
     "service_operate": {"service_operate_role": "mq"},
     "service_restart": {"service_restart_role": "mq", "circonus_confirm": "mq"},
     "service_restart_dependents": {"service_restart_dependents_of": "web_db"},
@@ -34,8 +35,8 @@ PARAMETERS = {
     "ca_bootstrap_standby": {"ca_bootstrap_standby_site": "OTHER", "circonus_confirm": "OTHER"},
     "pki_connectivity": {"pki_connectivity_from": "api", "pki_connectivity_to": "stratcon"},
 }
-#: What the release of this lab does not have, and a part of the sentence that says so.
-REFUSED = {"data_storage_sweep": "has no delete sweep"}
+#: What this lab lacks, and a part of the sentence that says so.
+REFUSED = {"data_storage_sweep": "has no delete sweep", "data_storage_condense": "this host has no program zfs"}
 #: Playbooks whose names begin so are tested on the lab of the CA.
 CA = ("ca_", "pki_")
 

@@ -42,6 +42,7 @@ def parser():
     up.add_argument(
         "--edition", choices=["later", "2019"], default="later", help="edition of the manual that stand-ins follow"
     )
+    up.add_argument("--zfs", action="store_true", help="the store's data on real ZFS (zfs-fuse); needs /dev/fuse")
     up.add_argument("--no-guard", action="store_true", help="do not install the web_db guard")
     up.add_argument("--no-converge", action="store_true", help="containers and networks only, no site.json, no Hooper")
     up.add_argument("--snapshot", action="store_true", help="keep the hosts as they are then, for a quick reset")
@@ -107,6 +108,7 @@ def dispatch(options):
                 guard=not options.no_guard,
                 converge=not options.no_converge,
                 keep=options.snapshot,
+                zfs=options.zfs,
             )
         print(cluster.describe(lab.status()))
         return 0

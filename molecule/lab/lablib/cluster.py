@@ -14,6 +14,7 @@ from .paths import CACHE, ROOT, locked, write
 DATA_BAG = "/opt/circonus/var/chef-solo/data_bags/service_map"
 HOOPER = "/opt/circonus/bin/run-hooper"
 HOOPER_PASSES = 4
+FUSE = "/dev/fuse"
 BOOT_DEADLINE = 120
 INSTALL_BROKER = "/opt/circonus/libexec/lab/bin/install-broker"
 HUB_SCRIPTS = ("/www/bin/noit/noit_activation.pl", "/www/bin/noit/stratcon_sync.pl")
@@ -110,12 +111,26 @@ class Lab:
 
     # -- up ----------------------------------------------------------------------------------------------------------
 
-    def up(self, inventory, pg="15", clients="ip_alias", edition="later", guard=True, converge=True, keep=False):
+    def up(
+        self,
+        inventory,
+        pg="15",
+        clients="ip_alias",
+        edition="later",
+        guard=True,
+        converge=True,
+        keep=False,
+        zfs=False,
+    ):
         from . import snapshot
 
         started = time.monotonic()
         podman.prepare()
         wanted = {"inventory_source": os.path.realpath(inventory), "pg": pg, "clients": clients, "edition": edition}
+        if zfs:
+            wanted["zfs"] = True
+            if not os.path.exists(FUSE):
+                raise LabError("--zfs needs %s, which this machine does not have (modprobe fuse)" % FUSE)
         existing = podman.containers(self.project)
         if existing and self.state:
             if os.environ.get("LAB_NET"):
@@ -315,6 +330,8 @@ class Lab:
         ]
         if name == "router":
             options += ["--sysctl", "net.ipv4.ip_forward=1"]
+        if self.state.get("zfs") and any(host.name == name and "data_storage" in host.roles for host in self.hosts):
+            options += ["--device", FUSE, "--cap-add", "SYS_ADMIN"]
         for network, address, interface in legs:
             options += ["--network", "%s:ip=%s,interface_name=%s" % (project.network(network), address, interface)]
         mounts = {
