@@ -915,7 +915,7 @@ REGISTER = {
         _PKI,
     ),
     # -- the data storage clusters (data_storage_status.yml)
-    "storage_silent": _entry(
+    "storage_cluster_silent": _entry(
         "critical",
         "No node of a data storage cluster tells its topology to any host that was asked.",
         "a node that tells the topology of the cluster",
@@ -1184,7 +1184,7 @@ REGISTER = {
         "Look which (dmesg) on {host}; nothing else may run on a host of the node",
         _STORE,
     ),
-    "storage_space": _entry(
+    "storage_disk_full": _entry(
         "warning",
         "The file system of a data_storage node is fuller than it should be (data_storage_diagnose_space_percent).",
         "{mount} used below {limit} %",

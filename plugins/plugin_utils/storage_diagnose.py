@@ -68,7 +68,7 @@ class _Host:
         if space and space["total_bytes"]:
             used = 100.0 * (space["total_bytes"] - space["free_bytes"]) / space["total_bytes"]
             if used >= self.limit("space_percent"):
-                self.add("storage_space", limit="%g" % self.limit("space_percent"), used="%.0f" % used,
+                self.add("storage_disk_full", limit="%g" % self.limit("space_percent"), used="%.0f" % used,
                          mount=space["mount"])
 
     def disks(self):

@@ -56,7 +56,8 @@ def epoch(stamp: str) -> float:
 
 def begun(run: dict, name: str = PROCEDURE, same: tuple = ()) -> float:
     """Epoch seconds at which the run began that this one continues: the newest earlier one of the same report directory
-    with the same parameters ``same`` (its limit by default), if it was stopped or killed after its plan was made; else of this run itself.
+    with the same parameters ``same`` (its limit by default), if it was stopped or killed after its plan was made; else
+    of this run itself.
 
     The journals only say since when a restart counts. Whether a node was restarted since then, its host says. name: of
     the procedure whose runs are meant.

@@ -112,7 +112,7 @@ class _Cluster:
         self._hosts()
         if not self.view:
             why = next((answer["problem"] for answer in self.told.values() if answer["problem"]), "no host was read")
-            self.add("storage_silent", detail=_first(why))
+            self.add("storage_cluster_silent", detail=_first(why))
             return
         self._gates()
         self._identity()

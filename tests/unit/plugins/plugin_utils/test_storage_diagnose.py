@@ -54,7 +54,7 @@ class TestEvaluate:
     @pytest.mark.parametrize("changes, finding", [
         ({"load.busy_percent": 90.0}, "storage_cpu"), ({"load.iowait_percent": 20.0}, "storage_iowait"),
         ({"memory.available_percent": 4.9}, "storage_memory"), ({"memory.oom_kills": 1}, "storage_oom"),
-        ({"space.free_bytes": 30}, "storage_space"),
+        ({"space.free_bytes": 30}, "storage_disk_full"),
         ({"disks": [{"disk": "sdb", "busy_percent": 95.0, "await_ms": 80.0}]}, "storage_disk_busy"),
         ({"smart": [{"disk": "sdb", "health": "PASSED", "uncorrected": 1}]}, "storage_disk_errors"),
         ({"smart": [{"disk": "sdb", "health": "FAILED!", "uncorrected": None}]}, "storage_disk_errors"),

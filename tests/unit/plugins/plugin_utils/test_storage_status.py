@@ -107,7 +107,7 @@ class TestEvaluate:
         for answer in store.answers.values():
             answer["problem"] = "No node tells the topology of the cluster: refused. Start it."
         verdict = store.check()
-        assert found(verdict) == [("storage_silent", "critical", None)]
+        assert found(verdict) == [("storage_cluster_silent", "critical", None)]
         assert verdict["storage"][0]["digest"] is None and len(verdict["storage"][0]["nodes"]) == 3
 
     def test_all_hosts_are_gone(self):
@@ -115,7 +115,7 @@ class TestEvaluate:
         store.answers = {host: {"reachable": False, "msg": "no route"} for host in store.hosts}
         verdict = store.check()
         assert [item[0] for item in found(verdict)].count("host_unreachable") == 3
-        assert ("storage_silent", "critical", None) in found(verdict) and verdict["checked"]["hosts"] == 0
+        assert ("storage_cluster_silent", "critical", None) in found(verdict) and verdict["checked"]["hosts"] == 0
 
     def test_a_host_that_was_left_out_is_not_known(self):
         store = Store()
