@@ -262,7 +262,7 @@ class Both(threading.Thread):
         except InsideError as exc:
             self.result = exc
 
-    def done(self, timeout=60.0):
+    def done(self, timeout=300.0):
         self.join(timeout)
         assert not self.is_alive(), "one side does not end"
         return self.result
