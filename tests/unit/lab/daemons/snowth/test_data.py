@@ -2,11 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Data in its copies, journals for nodes that are down, and the latency that comes of them: nodes within the test."""
 
+import threading
 import time
 
 import pytest
 from daemons import jlog, net
-from daemons.snowth import journal
+from daemons.snowth import journal, numeric
 
 from ..conftest import eventually
 from .conftest import AT, CHECK, IDS, encoded, points
@@ -141,6 +142,24 @@ class TestConflict:
             only.store.write([second])
             assert only.store.numeric.read(CHECK, "m", 60, 0, AT + 1)[0][1:3] == (2.0, 4.0)
             only.store.delete("nnt", CHECK, "m")
+
+
+class TestClose:
+    def test_waits_for_the_change_of_another_thread(self, tmp_path):
+        """Else SQLite crashes the whole process."""
+        for number in range(10):
+            (tmp_path / str(number)).mkdir()
+            store = numeric.Numeric(str(tmp_path / str(number)), [60, 300])
+            rows = [(60, CHECK, "m%d" % n, AT, 1, n, 0, 0, 0, 0, 0) for n in range(500)]
+            thread = threading.Thread(target=store.write, args=(rows,))
+            thread.start()
+            while thread.is_alive() and not store.lock.locked():
+                time.sleep(0.0001)
+            store.close()
+            thread.join()
+            again = numeric.Numeric(str(tmp_path / str(number)), [60, 300])
+            assert len(again.metrics()) == 500
+            again.close()
 
 
 class TestJournal:
