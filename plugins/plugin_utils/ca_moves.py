@@ -348,8 +348,10 @@ def copy_decision(verdict: dict, authorities: dict, params: dict, seen: dict) ->
         decision["refresh"] = _ahead_of(authorities, source or target, target)
     if verdict["mode"] == "lost":
         have = [authorities[host] for host in sorted(authorities) if usable(authorities, host)]
-        # A second loss must begin above the numbers of this one, so every other copy gets to know them.
-        decision["refresh"] = [host for host in sorted(authorities) if host != target and usable(authorities, host)]
+        # A second loss must begin above the numbers of this one, so every other copy gets to know them; but an archive
+        # never replaces a copy, which may know more.
+        if not verdict["restore"]:
+            decision["refresh"] = [host for host in sorted(authorities) if host != target and usable(authorities, host)]
         decision.update(floors(authorities, have, seen, params["ca_failover_margin"]))
     return decision
 

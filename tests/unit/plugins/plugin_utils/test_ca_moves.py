@@ -247,6 +247,14 @@ class TestLost:
         assert second["serial_floor"] == first["serial_floor"] + 1000
         assert second["crl_floor"] == first["crl_floor"] + 1000
 
+    def test_an_archive_replaces_no_copy(self, platform):
+        platform.ca["east-app2"] = dict(EMPTY)
+        platform.ca["west-app1"] = authority(("1000", "1001"), 0x1002)
+        verdict = platform.lose("east-app1").verdict(ca_failover_backup="/x", **LOST)
+        assert verdict["result"] == "proceed", verdict
+        decision = platform.decision(verdict, **LOST)
+        assert decision["refresh"] == [] and decision["serial_floor"] == 0x1002 + 1000
+
     def test_an_archive_counts_for_the_floor(self, platform):
         platform.ca["east-app2"]["backups"] = [{"serial": 0x3000}]
         verdict = platform.lose("east-app1").verdict(**LOST)

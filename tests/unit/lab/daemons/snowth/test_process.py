@@ -18,6 +18,12 @@ def finish(process, seconds=120):
     return process.returncode, text
 
 
+def percent(cluster, kind):
+    """How far the rebuild of the second node is, -1 before it tells."""
+    told = cluster.ask(1, "/stats.json")[1].get("reconstitute", {}).get(kind, {})
+    return told["percent"]["_value"] if told else -1
+
+
 def stop(process):
     process.terminate()
     process.wait(60)
@@ -86,10 +92,7 @@ class TestReconstitute:
         cluster.fault(1, "reconstitute-rate", 40)
         process = cluster.up(1, "-B")
 
-        def percent():
-            return cluster.ask(1, "/stats.json")[1]["reconstitute"]["nnt"]["percent"]["_value"]
-
-        eventually(lambda: 20 < percent() < 100)
+        eventually(lambda: 20 < percent(cluster, "nnt") < 100)
         assert cluster.ask(1, "/reconstitute_state")[1]["in_progress"] is True
         assert cluster.ask(0, "/write/nnt", "POST", encoded(points(100, 20)))[0] == 200
         process.send_signal(signal.SIGKILL)
@@ -111,7 +114,7 @@ class TestReconstitute:
         wipe(cluster, 1)
         cluster.fault(1, "reconstitute-rate", 100)
         process = cluster.up(1, "-B")
-        eventually(lambda: cluster.ask(1, "/stats.json")[1]["reconstitute"]["hist"]["percent"]["_value"] > 10)
+        eventually(lambda: percent(cluster, "hist") > 10)
         stop(process)
         wipe(cluster, 1, [kind])
         cluster.heal(1, "reconstitute-rate")
@@ -168,7 +171,7 @@ class TestReconstitute:
         stop(cluster.processes[1])
         cluster.fault(1, "reconstitute-stays")
         process = cluster.up(1, "-B")
-        eventually(lambda: cluster.ask(1, "/stats.json")[1]["reconstitute"]["nnt"]["percent"]["_value"] == 100)
+        eventually(lambda: percent(cluster, "nnt") == 100)
         assert process.poll() is None
         cluster.heal(1, "reconstitute-stays")
         assert finish(process)[0] == 0

@@ -41,7 +41,9 @@ class Numeric:
         )
 
     def close(self):
-        self.base.close()
+        """Not in the middle of another thread's change: SQLite would crash the process."""
+        with self.lock:
+            self.base.close()
 
     def _change(self, work):
         with self.lock:

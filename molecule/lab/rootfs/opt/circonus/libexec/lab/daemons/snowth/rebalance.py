@@ -87,9 +87,10 @@ class Rebalance:
 
     def save(self):
         os.makedirs(os.path.dirname(self.path), exist_ok=True)
-        with open(self.path + ".new", "w", encoding="utf-8") as handle:
+        new = "%s.%d" % (self.path, threading.get_ident())  # threads may save at the same time
+        with open(new, "w", encoding="utf-8") as handle:
             json.dump(self.status(), handle)
-        os.replace(self.path + ".new", self.path)
+        os.replace(new, self.path)
 
     def enter(self, state):
         with self.lock:
