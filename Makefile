@@ -37,7 +37,8 @@ bench: venv lab-packages ## Measure the write gap, the checks, the PKI verdicts,
 torture: venv lab-packages ## Kill the controller at every step, lose a site in every way (long)
 	@$(LAB) up
 	@CIRCONUS_TORTURE=1 .venv/bin/pytest -v tests/procedures/test_40_killed_controller.py \
-		tests/procedures/test_50_unplanned.py tests/procedures/ca tests/procedures/ca_reissue
+		tests/procedures/test_50_unplanned.py tests/procedures/ca tests/procedures/ca_reissue \
+		tests/procedures/data_storage
 
 lab-up: venv lab-packages ## Start the two-site lab; prints what runs where; again: nothing to do
 	@$(LAB) up

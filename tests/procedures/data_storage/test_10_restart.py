@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from running_lab import Lab, wait_until
+from running_lab import LONG, Lab, wait_until
 from storage_lab import QUICK, Storage
 
 
@@ -71,6 +71,7 @@ class TestRestart:
         assert after["east-store1"] == first
         assert all(after[host] != before[host] for host in storage.hosts[1:])
 
+    @LONG
     def test_a_killed_controller_is_continued(self, storage):
         before = storage.starts()
         assert storage.lab.kill_after("data_storage_restart", "Restart data_storage", **dict(

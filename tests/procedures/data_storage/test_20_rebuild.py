@@ -9,7 +9,7 @@ import json
 import shutil
 
 import pytest
-from running_lab import Lab, torture, wait_until
+from running_lab import LONG, Lab, torture, wait_until
 from storage_lab import UNIT, Storage
 
 NODE, OTHER = "east-store2", "east-store3"
@@ -136,6 +136,7 @@ class TestRebuild:
         gone = fresh.play(data_storage_rebuild_mode="remove", data_storage_rebuild_stamp=record["stamp"])
         assert gone.rc == 0 and fresh.aside() == [] and fresh.whole(), gone
 
+    @LONG
     def test_a_reconstitute_that_does_not_end_by_itself(self, fresh):
         with fresh.storage.fault(NODE, "reconstitute-stays"):
             run = fresh.play()
@@ -160,6 +161,7 @@ class TestGoingOn:
             path, inode = line.split()
             assert "/snowth/%s %s" % (path.split("/", 4)[4], inode) in old
 
+    @LONG
     def test_a_killed_reconstitute_is_taken_up_where_it_stopped(self, fresh):
         with fresh.storage.fault(NODE, "reconstitute-rate", "0.2"):
             assert fresh.lab.kill_after("data_storage_rebuild", "Start the reconstitute", **QUICK)
@@ -170,6 +172,7 @@ class TestGoingOn:
         assert fresh.starts_of(record) == "2"
         fresh.in_order(1)
 
+    @LONG
     def test_one_that_dies_while_it_is_followed_is_told(self, fresh):
         with fresh.storage.fault(NODE, "reconstitute-rate", "0.2"):
             assert fresh.lab.kill_after("data_storage_rebuild", "Start the reconstitute", **QUICK)

@@ -9,7 +9,7 @@ import contextlib
 import json
 
 import pytest
-from running_lab import Lab, wait_until
+from running_lab import LONG, Lab, torture, wait_until
 from storage_lab import UNIT, Storage
 
 HOST = "east-store2"
@@ -147,6 +147,7 @@ class TestRepair:
         assert storage.curl(storage.addresses[HOST], "/state")["identity"] == storage.ids[HOST]
         assert any("data_storage_rebuild.yml" in text for text in run.report["remaining"])
 
+    @LONG
     def test_the_same_command_again_leaves_all_alone(self, storage):
         storage.break_("hist/metrics")
         assert storage.repair().rc == 0
@@ -166,6 +167,7 @@ class TestRepair:
         assert after[HOST] != before[HOST] and all(after[host] == before[host] for host in OTHERS)
         assert storage.texts(storage.addresses[HOST]) == storage.number
 
+    @LONG
     def test_and_is_not_stopped_when_it_cannot(self, storage):
         storage.log("leveldb: %s: Corruption: block checksum mismatch" % storage.place("text/changelog"))
         storage.stop("east-store3")
@@ -178,7 +180,7 @@ class TestRepair:
             storage.stop()  # only a start that comes after the line disproves it
         assert run.rc != 0 and "east-store2" in run.report["reason"], run
 
-    @pytest.mark.parametrize("step", ["Take the lock", "Prove that east-store2 may stop", "Stop data_storage"])
+    @pytest.mark.parametrize("step", torture("Stop data_storage", "Take the lock", "Prove that east-store2 may stop"))
     def test_a_killed_controller_is_continued_by_the_same_command(self, storage, step):
         storage.log("leveldb: %s: Corruption: block checksum mismatch" % storage.place("text/metrics"))
         assert storage.lab.kill_after("data_storage_repair", step, **dict(QUICK, circonus_confirm=HOST))
@@ -189,6 +191,7 @@ class TestRepair:
         with untouched(storage):
             assert storage.repair().result == "nothing_to_do"
 
+    @LONG
     def test_one_that_is_killed_while_it_waits_for_the_cluster_repairs_nothing_twice(self, storage):
         storage.break_("text/metrics")
         assert storage.lab.kill_after("data_storage_repair", "Repair text/metrics", **dict(
@@ -197,6 +200,7 @@ class TestRepair:
         run = storage.repair()
         assert run.rc == 0 and storage.starts() == starts, run
 
+    @LONG
     def test_what_was_repaired_by_hand_is_only_started(self, storage):
         storage.break_("text/metrics")
         storage.lab.on(HOST, "/opt/circonus/sbin/snowthd", "-u", "nobody", "-g", "nobody", "-r", "text/metrics", "-i",
@@ -224,6 +228,7 @@ class TestRefusals:
         with untouched(storage):
             self.refused(storage.repair(data_storage_repair_targets=targets), words)
 
+    @LONG
     @pytest.mark.parametrize("where", ["raw_db", "nntbs", "data"])
     def test_damage_for_which_there_is_no_repair(self, storage, where):
         storage.log("/snowth/%s/%s/1700000000: Corruption: checksum mismatch" % (where, storage.ids[HOST]))
@@ -243,6 +248,7 @@ class TestRefusals:
         finally:
             storage.lab.on(HOST, "rmdir", stranger)
 
+    @LONG
     def test_a_rebuild_at_work_on_it(self, storage):
         storage.break_("text/metrics")
         sleeper = "exec -a snowthd python3 -c 'import time; time.sleep(300)' -B"

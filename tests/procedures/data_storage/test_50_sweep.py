@@ -10,7 +10,7 @@ import signal
 import time
 
 import pytest
-from running_lab import Lab, wait_until
+from running_lab import LONG, Lab, wait_until
 from storage_lab import UNIT, Storage
 
 CHECK = "c0000000-0000-4000-8000-000000000002"
@@ -143,6 +143,7 @@ class TestSweep:
         assert filled.sweep(data_storage_sweep_repeat=True).rc == 0
         assert filled.everywhere(60) == {(filled.new,)}
 
+    @LONG
     def test_a_killed_controller_is_continued_and_nothing_starts_twice(self, filled):
         before = filled.begun()
         with filled.fault("east-store1", "sweep-rate", "0.1"):
@@ -176,6 +177,7 @@ class TestSweep:
         # The same command goes on.
         assert filled.sweep().rc == 0 and filled.everywhere(60) == {(filled.new,)}
 
+    @LONG
     def test_a_node_that_is_restarted_meanwhile_is_not_called_done(self, filled):
         before = filled.begun()
         with filled.fault("east-store1", "sweep-rate", SLOW):
