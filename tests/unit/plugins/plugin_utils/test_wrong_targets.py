@@ -3,7 +3,7 @@
 """Rebuild, condense and repair aimed at a wrong node, in more than a hundred ways: each refuses and touches nothing.
 
 Every attempt goes the way of the playbook: the questions, what the host of db2 answers from real directories and from a
-pool in memory, the verdict. Where the host alone can tell, its own steps are called as well, as if nobody had asked first.
+pool in memory, the verdict. Where the host alone can tell, its own steps are called too, as if nobody had asked first.
 Afterwards every file and every data set is as it was, byte for byte.
 """
 from __future__ import annotations
