@@ -323,8 +323,9 @@ def not_serving(closed, stopping=()):
 def _who(stop):
     names = _names(stop["view"])
     who, dead = (", ".join(names[name] for name in stop[key]) for key in ("nodes", "dead"))
-    return "{0} while {1} {2} no copies".format(who, dead, "serves" if len(stop["dead"]) == 1 else "serve") if dead \
-        else who
+    if not dead:
+        return who
+    return "{0} while {1} {2} no copies".format(who, dead, "serves" if len(stop["dead"]) == 1 else "serve")
 
 
 def _short(stop):
