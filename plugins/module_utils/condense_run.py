@@ -65,10 +65,10 @@ def write_json(path, value):
 
 
 def locked(path):
-    """Whether somebody holds the lock on a file."""
+    """Whether somebody holds the lock on a file. Makes no file, and does not look like a holder to another look."""
     try:
-        with open(path, "a") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with open(path) as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except (IOError, OSError):
         return os.path.exists(path)
     return False

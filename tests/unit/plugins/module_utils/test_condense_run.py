@@ -351,7 +351,7 @@ class TestDetach:
             while not os.path.exists(mark):
                 time.sleep(0.02)
 
-        assert not condense_run.locked(lock)
+        assert not condense_run.locked(lock) and not os.path.exists(lock)
         condense_run.detach(work, lock)
         assert condense_run.locked(lock)
         with pytest.raises(CommandFailed, match="Look whether another one holds"):

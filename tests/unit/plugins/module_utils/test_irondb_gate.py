@@ -120,7 +120,7 @@ class TestGate:
         path = os.path.join(os.path.dirname(os.path.abspath(__file__)), *([".."] * 4 + ["docs", "data_storage.md"]))
         with io.open(path, encoding="utf-8") as page:
             told = [line.split("`")[1] for line in page if line.startswith("| `")]
-        assert told == list(irondb_gate.GATES) + ["short", "too_many", "journal"]
+        assert told == list(irondb_gate.GATES) + list(irondb_gate.STOPS)
 
     @pytest.mark.parametrize("gate_id", list(irondb_gate.GATES))
     def test_a_gate_that_is_forced_open_would_be_noticed(self, gate_id, monkeypatch):
