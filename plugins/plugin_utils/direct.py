@@ -15,9 +15,11 @@ import importlib
 import json
 import re
 import shlex
+import time
 import zlib
 from pathlib import Path
 
+from ansible.errors import AnsibleConnectionFailure
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.circonus.inside.plugins import module_utils
@@ -26,6 +28,9 @@ from ansible_collections.circonus.inside.plugins.module_utils.errors import BadI
 PACKAGE = module_utils.__name__
 #: An import of Ansible or of a collection: module and names. Parsing the source would take as long as asking a host.
 _IMPORT = re.compile(r"^[ \t]*(?:from|import)[ \t]+(ansible[\w.]*)(?:[ \t]+import[ \t]+(\([^)]*\)|[^\n(]+))?", re.M)
+#: Seconds. A connection that ssh keeps can end while it is used, which says nothing of the host: what fails sooner is
+#: tried again by a new one. A host that is silent takes longer to say so.
+_KEPT_S = 3.0
 #: Before the answer, whatever the host's login may print.
 MARK = "circonus.inside.direct:"
 #: Isolated (-I): no file beside the login's directory and no PYTHON* variable may change what is run.
@@ -121,7 +126,14 @@ class Look:
                 or not action._is_pipelining_enabled("new")):
             return action._execute_module(module_name=self.module, module_args=arguments, task_vars=task_vars)
         command = "%s -I -c %s" % (shlex.quote(interpreter), shlex.quote(_START))
-        return answer(action._low_level_execute_command(command, in_data=self.program(arguments)), interpreter)
+        program, began = self.program(arguments), time.monotonic()
+        try:
+            outcome = action._low_level_execute_command(command, in_data=program)
+        except AnsibleConnectionFailure:
+            if time.monotonic() - began > _KEPT_S:
+                raise
+            outcome = action._low_level_execute_command(command, in_data=program)  # it only looks
+        return answer(outcome, interpreter)
 
 
 def answer(outcome: dict, interpreter: str) -> dict:

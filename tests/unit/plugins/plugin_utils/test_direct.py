@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.circonus.inside.plugins import module_utils
 from ansible_collections.circonus.inside.plugins.module_utils.errors import BadInput
 from ansible_collections.circonus.inside.plugins.plugin_utils import direct
@@ -151,6 +152,34 @@ def test_an_interpreter_with_a_blank_is_one_word(utils):
     look = direct.Look("circonus.inside.look", "look")
     assert look.run(action, {"number": 1}, {"ansible_python_interpreter": "/opt/my python"}) == {"number": 1}
     assert action.told.startswith("'/opt/my python' -I -c ")
+
+
+class Failing(Action):
+    """Its connection fails so many times, each after some seconds of a clock."""
+
+    def __init__(self, times, seconds, monkeypatch):
+        super().__init__()
+        self.left, self.calls, self.now, self.seconds = times, 0, 100.0, seconds
+        monkeypatch.setattr(direct.time, "monotonic", lambda: self.now)
+
+    def _low_level_execute_command(self, command, in_data):
+        self.calls, self.left, self.now = self.calls + 1, self.left - 1, self.now + self.seconds
+        if self.left >= 0:
+            raise AnsibleConnectionFailure("Data could not be sent")
+        return super()._low_level_execute_command(command, in_data)
+
+
+@pytest.mark.parametrize("times, seconds, calls, answers", [
+    (1, 0.1, 2, True), (2, 0.1, 2, False), (1, 10.0, 1, False)], ids=["kept one ended", "not there", "silent"])
+def test_a_kept_connection_that_ends_is_made_anew_once(utils, monkeypatch, times, seconds, calls, answers):
+    action, look = Failing(times, seconds, monkeypatch), direct.Look("circonus.inside.look", "look")
+    arguments = {"number": 1}, {"ansible_python_interpreter": "/usr/bin/python3"}
+    if answers:
+        assert look.run(action, *arguments) == {"number": 1}
+    else:
+        with pytest.raises(AnsibleConnectionFailure):
+            look.run(action, *arguments)
+    assert action.calls == calls
 
 
 def test_the_probe_of_every_procedure_goes_this_way(monkeypatch):

@@ -19,8 +19,9 @@ def in_recovery(conf):
         dbname=conf["DB::Name"],
         user=conf["DB::User"],
         password=conf["DB::Password"],
-        connect_timeout=2,
-        options="-c statement_timeout=2000",
+        # Who asks has a patience of their own; a busy database is no broken one.
+        connect_timeout=20,
+        options="-c statement_timeout=20000",
         application_name="circonus-http",
     )
     try:
