@@ -141,8 +141,9 @@ def _cluster(name, nodes, answers, wanted, params, since, now, needed=None, pref
         "hosts": hosts,
         "settle_s": params[prefix + "pause_s"],
     }
-    notes = {host: "on %s %s" % (host, answers[host]["package_reason"])
-             for host in needed or () if (answers.get(host) or {}).get("package_reason")}
+    notes: dict = {}
+    if params.get(prefix + "only") == "changed":
+        notes = {host: "on %s %s" % (host, answers[host]["package_reason"]) for host in needed or ()}
     if reboot:
         for host, others in (roles or {}).items():
             also = "%s of %s %s down with it" % (" and ".join(others), host, "go" if len(others) > 1 else "goes")
