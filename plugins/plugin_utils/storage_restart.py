@@ -168,40 +168,35 @@ def changed(name: str, nodes: list, answers: dict, wanted: list) -> tuple:
     return {host for host in hosts if answers[host]["package_changed"]}, lines, None
 
 
-def reboot_problem(situation: f.Situation, host: str, answer: dict, also_active: bool,
-                   local: tuple | list) -> str | None:
-    """Why a host may not be rebooted, in one sentence, or None. answer: of irondb_probe.
-
-    also_active: whether the active primary of the database and the active CA may go down. local: hosts that this
-    machine is. What is not known counts as active.
-    """
-    if host in local:
-        return ("%s is reached by a local connection: the reboot would end this very run. Start it from another "
-                "machine." % host)
-    if answer.get("enabled") not in STARTS:
-        return "%s on %s does not start with its host (%s). Enable it first, or the node stays down." % (
-            answer.get("unit") or "The unit of the node", host, answer.get("enabled") or "not known")
-    if also_active:
-        return None
-    roles = f.roles_of(situation.sites, host)
-    choose = "%s_active_too=true" % PROCEDURE
+def active_on(situation: f.Situation, host: str) -> tuple | None:
+    """``(what a host holds of which there is one, the procedure that moves it)``, or None. What is not known counts."""
+    roles, probe = f.roles_of(situation.sites, host), situation.probes.get(host) or {}
     if "web_db" in roles and not f.is_standby(situation.probes, host):
-        return ("%s holds the primary of web_db, or its database is not known to be a standby. Move the primary first "
-                "(web_db_failover.yml), or choose its outage by %s." % (host, choose))
-    probe = situation.probes.get(host) or {}
+        return "the primary of web_db, or its database is not known to be a standby", "web_db_failover.yml"
     if "ca" in roles and (probe.get("ca") or {}).get("processor") not in DOWN_STATES:
-        return ("%s holds the active CA, or its processor is not known to be down. Move it first (ca_failover.yml), or "
-                "choose its outage by %s." % (host, choose))
+        return "the active CA, or its processor is not known to be down", "ca_failover.yml"
     return None
 
 
-def _reboot_refusal(situation, waves, answers, params, prefix, local):
-    """The refusal of the first host of the waves that may not be rebooted, or None."""
+def _reboots(situation, waves, answers, also_active, local):
+    """``(refusal of the first host of the waves that may not be rebooted or None, warnings)``. also_active: whether
+    what :func:`active_on` finds may go down. local: hosts that are this machine."""
+    warnings = []
     for host in [host for wave in waves if not wave["settle_only"] for host in wave["hosts"]]:
-        problem = reboot_problem(situation, host, answers[host], bool(params.get(prefix + "active_too")), local)
-        if problem:
-            return f.refuse(problem + " Nothing was changed.")
-    return None
+        if host in local:
+            return f.refuse("%s is reached by a local connection: the reboot would end this very run. Start it from "
+                            "another machine. Nothing was changed." % host), []
+        if answers[host].get("enabled") not in STARTS:
+            return f.refuse("%s on %s does not start with its host (%s), so the node would stay down. Enable it first. "
+                            "Nothing was changed." % (answers[host].get("unit") or "The unit of the node", host,
+                                                      answers[host].get("enabled") or "not known")), []
+        found = active_on(situation, host)
+        if found and not also_active:
+            return f.refuse("%s holds %s. Move it first (%s), or choose its outage by %s_active_too=true. Nothing was "
+                            "changed." % (host, found[0], found[1], PROCEDURE)), []
+        if found:
+            warnings.append("%s holds %s: whatever uses it waits while the host boots." % (host, found[0]))
+    return None, warnings
 
 
 def verdict(situation: f.Situation, answers: dict, params: dict, run: dict, since: float, now: float,
@@ -252,11 +247,11 @@ def verdict(situation: f.Situation, answers: dict, params: dict, run: dict, sinc
         pace = {key: params[prefix + key] for key in PACE + (("boot_s",) if how == "reboot" else ())}
         for hosts, settle in [([host], True) for host in mine["settle"]] + [(wave, False) for wave in mine["waves"]]:
             waves.append(dict(wave_of(name, nodes, hosts, mine["digest"], settle), how=how, pace=pace))
-    if how == "reboot":
-        refusal = _reboot_refusal(situation, waves, answers, params, prefix, run.get("local") or ())
-        if refusal:
-            return refusal
-    base = {"plan": plan + alone, "warnings": [], "waves": waves, "done_hosts": done, "since": since,
+    refusal, warnings = _reboots(situation, waves, answers, params[prefix + "active_too"], run.get("local") or ()
+                                 ) if how == "reboot" else (None, [])
+    if refusal:
+        return refusal
+    base = {"plan": plan + alone, "warnings": warnings, "waves": waves, "done_hosts": done, "since": since,
             "estimate_s": estimate, "lock_hosts": f.lock_hosts(situation), "lock_break": lock["break"]}
     past = "rebooted" if how == "reboot" else "restarted"
     if not waves and only == "changed":

@@ -188,7 +188,8 @@ class TestReboot:
         platform.also("east-db2", "web_db", **({"web_db": database} if database else {}))
         self.refused(platform, "east-db2 holds the primary of web_db", "data_storage_restart_active_too=true")
         # It may be chosen, is no matter of another host, and none of a restart of the service.
-        assert platform.decide(data_storage_restart_active_too=True, **self.REBOOT)["result"] == "proceed"
+        chosen = platform.decide(data_storage_restart_active_too=True, **self.REBOOT)
+        assert chosen["result"] == "proceed" and "east-db2 holds the primary of web_db" in chosen["warnings"][0]
         assert platform.decide(data_storage_restart_limit=["east-db1"], **self.REBOOT)["result"] == "proceed"
         assert platform.decide()["result"] == "proceed"
 
