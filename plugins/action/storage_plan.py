@@ -38,7 +38,9 @@ class ActionModule(ActionBase):
         try:
             if phase == "ask":
                 sites = play.sites(self._templar, task_vars)
-                asked = {"questions": storage_restart.questions(sites, catalogue.unit_names("data_storage"))}
+                only = run["parameters"].get(storage_restart.PROCEDURE + "_only")
+                asked = {"questions": storage_restart.questions(
+                    sites, catalogue.unit_names("data_storage"), only == "changed")}
                 if run["procedure"] == storage_sweep.PROCEDURE:
                     asked["sweeps"] = storage_sweep.questions(sites, run, time.time())
                 if run["procedure"] == storage_license.PROCEDURE:
@@ -72,8 +74,12 @@ class ActionModule(ActionBase):
             since = storage_restart.begun(run, storage_license.PROCEDURE, storage_license.SAME)
             verdict = storage_license.verdict(situation, answers, looks, run["parameters"], run, since, time.time())
         else:
-            since = storage_restart.begun(run)
-            verdict = storage_restart.verdict(situation, answers, run["parameters"], run, since, time.time())
+            since = storage_restart.begun(run, same=storage_restart.SAME)
+            hostvars = task_vars["hostvars"]
+            local = [host for host in answers
+                     if host in hostvars and hostvars[host].get("ansible_connection") == "local"]
+            verdict = storage_restart.verdict(
+                situation, answers, run["parameters"], dict(run, local=local), since, time.time())
         for key in ("since", "waves", "estimate_s"):
             if verdict.get(key):
                 journal.append("fact", key=key, value=verdict[key])

@@ -34,6 +34,14 @@ options:
   aged:
     description: A file that the node reads when it starts.
     type: path
+  package:
+    description: Whether the host tells if its running snowthd is older than O(program) and the package of it.
+    type: bool
+    default: false
+  program:
+    description: The program of the node.
+    type: path
+    default: /opt/circonus/sbin/snowthd
   data_dir:
     description: Directory with one directory for each node that has data on this host.
     type: path
@@ -69,6 +77,10 @@ active:
   description: State of the unit in systemd's words, V(unknown) without one.
   returned: success
   type: str
+enabled:
+  description: Whether the unit starts with the host, in systemd's words, empty when that is not known.
+  returned: success
+  type: str
 age_s:
   description: Seconds since the unit got into its state, V(none) when that is not known.
   returned: success
@@ -77,6 +89,19 @@ aged_s:
   description: Seconds since O(aged) was changed, V(none) without such a file.
   returned: success
   type: float
+booted_s:
+  description: Seconds since the host was booted, V(none) when that cannot be read.
+  returned: success
+  type: float
+package_changed:
+  description: Whether the running snowthd is older than the installed one, V(none) when that is not known or not asked.
+  returned: success
+  type: bool
+package_reason:
+  description: What RV(package_changed) was concluded from, empty when it was not asked.
+  returned: success
+  type: str
+  sample: snowthd runs since 2026-11-26 09:44:31Z, /opt/circonus/sbin/snowthd was changed at 2026-11-26 10:02:11Z
 view:
   description: The cluster as C(module_utils/irondb_gate.py) describes it, V(none) when it was not asked or is silent.
   returned: success

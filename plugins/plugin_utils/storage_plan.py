@@ -129,7 +129,8 @@ def restart_plan(nodes: list, topology: Topology, view: dict, run: dict, disks: 
 
     run: {"since": epoch seconds of the first start of this run, "started": {host: epoch seconds or None}, "parallel":
     ``one`` or ``sides``, "hosts": those that are wanted or None for all, "restart_s", "settle_s": measured seconds of a
-    node, optional}. More than in any verdict: ``waves``: [[host]], ``done``: hosts that were restarted in this run and
+    node, optional, "verb": what is done, Restart by default, "notes": {host: what the plan says of it more}, optional}.
+    More than in any verdict: ``waves``: [[host]], ``done``: hosts that were restarted in this run and
     have settled, ``settle``: hosts that were and have not, ``estimate_s``, ``gate``: id of what refuses or ''.
     """
     problems = identity_problems(nodes, topology, view, disks)
@@ -160,8 +161,10 @@ def restart_plan(nodes: list, topology: Topology, view: dict, run: dict, disks: 
     node_s = float(run.get("restart_s") or RESTART_S) + float(run.get("settle_s") or SETTLE_S)
     estimate = len(order) * node_s + (float(run.get("settle_s") or SETTLE_S) if settle else 0.0)
     plan = ["Wait until %s is green towards every other node" % host for host in settle]
-    plan += ["Restart %s and wait until every node is green" % " and ".join(wave) for wave in order]
-    plan += ["%s was restarted in this run and has settled." % host for host in done]
+    verb, notes = run.get("verb") or "Restart", run.get("notes") or {}
+    plan += ["; ".join(["%s %s and wait until every node is green" % (verb, " and ".join(wave)),
+                        *(notes[host] for host in wave if notes.get(host))]) for wave in order]
+    plan += ["%s was %sed in this run and has settled." % (host, verb.lower()) for host in done]
     base = {"plan": plan, "warnings": [], "waves": order, "done": done, "settle": settle, "estimate_s": estimate,
             "gate": ""}
     if not order and not settle:

@@ -12,12 +12,19 @@ import os
 
 from ansible_collections.circonus.inside.plugins.module_utils import topology
 from ansible_collections.circonus.inside.plugins.module_utils.errors import BadInput
+from ansible_collections.circonus.inside.plugins.module_utils.unit_state import DOWN_STATES
 from ansible_collections.circonus.inside.plugins.plugin_utils import failover as f
 from ansible_collections.circonus.inside.plugins.plugin_utils import operations, procedure, site_data, storage_plan
 
 PROCEDURE = "data_storage_restart"
 #: Parameters of the steps of a wave, behind the prefix of the procedure.
 PACE = ("timeout_s", "polls", "spacing_s", "pause_s", "settle_s")
+#: Parameters that make a run another one.
+SAME = (PROCEDURE + "_limit", PROCEDURE + "_how", PROCEDURE + "_only")
+#: Seconds that a reboot of a host is expected to take, for the estimate.
+REBOOT_S = 300.0
+#: States of a unit that starts with its host.
+STARTS = ("enabled", "static", "generated")
 #: A run that stopped longer ago is not continued, its nodes are restarted again.
 CONTINUE_S = 24 * 3600.0
 
@@ -32,8 +39,11 @@ def clusters(sites: dict) -> dict:
     return found
 
 
-def questions(sites: dict, units: list) -> dict:
-    """``{host: arguments of irondb_probe}``. The first host of each site reads the cluster, the others themselves."""
+def questions(sites: dict, units: list, package: bool = False) -> dict:
+    """``{host: arguments of irondb_probe}``. The first host of each site reads the cluster, the others themselves.
+
+    package: whether each is asked if the package of its node changed.
+    """
     asked = {}
     for nodes in clusters(sites).values():
         addresses = [node["address"] for node in nodes if node["address"]]
@@ -45,6 +55,7 @@ def questions(sites: dict, units: list) -> dict:
                 "cluster": node is nodes[0],
                 "hosts": own + [address for address in addresses if address not in own],
                 "names": names,
+                **({"package": True} if package else {}),
             }
     return asked
 
@@ -108,12 +119,14 @@ def told(name: str, nodes: list, answers: dict) -> tuple:
     return first["view"], ring, {node["host"]: answers[node["host"]]["node_ids"] for node in nodes}, None
 
 
-def _cluster(name, nodes, answers, wanted, params, since, now, needed=None, prefix=PROCEDURE + "_"):
+def _cluster(name, nodes, answers, wanted, params, since, now, needed=None, prefix=PROCEDURE + "_", roles=None):
     """The plan of one cluster: a verdict of storage_plan with ``nodes`` and ``topology`` (digest)."""
     view, ring, disks, refusal = told(name, nodes, answers)
     if refusal:
         return refusal
-    ages = {node["host"]: answers[node["host"]].get("age_s") for node in nodes}
+    reboot = params.get(prefix + "how") == "reboot"
+    # A host that is to be rebooted is done when it was booted, whatever restarted its service.
+    ages = {node["host"]: answers[node["host"]].get("booted_s" if reboot else "age_s") for node in nodes}
     # By the age, so that a clock that is off does not make a node look restarted.
     started = {host: None if age is None else now - age for host, age in ages.items()}
     hosts = [node["host"] for node in nodes if node["host"] in wanted]
@@ -128,7 +141,62 @@ def _cluster(name, nodes, answers, wanted, params, since, now, needed=None, pref
         "hosts": hosts,
         "settle_s": params[prefix + "pause_s"],
     }
-    return dict(storage_plan.restart_plan(nodes, ring, view, run, disks), digest=view["digest"])
+    notes: dict = {}
+    if params.get(prefix + "only") == "changed":
+        notes = {host: "on %s %s" % (host, answers[host]["package_reason"]) for host in needed or ()}
+    if reboot:
+        for host, others in (roles or {}).items():
+            also = "%s of %s %s down with it" % (" and ".join(others), host, "go" if len(others) > 1 else "goes")
+            notes[host] = "; ".join(filter(None, (also if others else "", notes.get(host))))
+        run.update(verb="Reboot", restart_s=REBOOT_S)
+    return dict(storage_plan.restart_plan(nodes, ring, view, dict(run, notes=notes), disks), digest=view["digest"])
+
+
+def changed(name: str, nodes: list, answers: dict, wanted: list) -> tuple:
+    """``(hosts whose package changed since their node was started, lines of the plan about the others, refusal)``."""
+    lines: list = []
+    hosts = [node["host"] for node in nodes if node["host"] in wanted]
+    for host in hosts:
+        state = (answers.get(host) or {}).get("package_changed")
+        if state is None:
+            why = (answers.get(host) or {}).get("package_reason") or "no answer"
+            return set(), [], f.refuse(
+                "Expected to know whether %s of the cluster of %s runs the snowthd that is installed, found: %s. Look "
+                "at it, or restart all nodes by %s_only=all." % (host, name, why, PROCEDURE))
+        if not state:
+            lines.append("%s is left alone: %s." % (host, answers[host]["package_reason"]))
+    return {host for host in hosts if answers[host]["package_changed"]}, lines, None
+
+
+def active_on(situation: f.Situation, host: str) -> tuple | None:
+    """``(what a host holds of which there is one, the procedure that moves it)``, or None. What is not known counts."""
+    roles, probe = f.roles_of(situation.sites, host), situation.probes.get(host) or {}
+    if "web_db" in roles and not f.is_standby(situation.probes, host):
+        return "the primary of web_db, or its database is not known to be a standby", "web_db_failover.yml"
+    if "ca" in roles and (probe.get("ca") or {}).get("processor") not in DOWN_STATES:
+        return "the active CA, or its processor is not known to be down", "ca_failover.yml"
+    return None
+
+
+def _reboots(situation, waves, answers, also_active, local):
+    """``(refusal of the first host of the waves that may not be rebooted or None, warnings)``. also_active: whether
+    what :func:`active_on` finds may go down. local: hosts that are this machine."""
+    warnings = []
+    for host in [host for wave in waves if not wave["settle_only"] for host in wave["hosts"]]:
+        if host in local:
+            return f.refuse("%s is reached by a local connection: the reboot would end this very run. Start it from "
+                            "another machine. Nothing was changed." % host), []
+        if answers[host].get("enabled") not in STARTS:
+            return f.refuse("%s on %s does not start with its host (%s), so the node would stay down. Enable it first. "
+                            "Nothing was changed." % (answers[host].get("unit") or "The unit of the node", host,
+                                                      answers[host].get("enabled") or "not known")), []
+        found = active_on(situation, host)
+        if found and not also_active:
+            return f.refuse("%s holds %s. Move it first (%s), or choose its outage by %s_active_too=true. Nothing was "
+                            "changed." % (host, found[0], found[1], PROCEDURE)), []
+        if found:
+            warnings.append("%s holds %s: whatever uses it waits while the host boots." % (host, found[0]))
+    return None, warnings
 
 
 def verdict(situation: f.Situation, answers: dict, params: dict, run: dict, since: float, now: float,
@@ -136,10 +204,11 @@ def verdict(situation: f.Situation, answers: dict, params: dict, run: dict, sinc
     """Decide about restarting nodes of all clusters, one cluster after the other.
 
     answers: ``{host: answer of irondb_probe with reachable}``. since, now: epoch seconds of the controller. needed:
-    hosts that have to be restarted, all when None. prefix: of the parameters. A verdict of ``failover`` with ``waves``:
+    hosts that have to be restarted, all when None. prefix: of the parameters. run may have ``local``: hosts that are
+    this machine. A verdict of ``failover`` with ``waves``:
     ``[{"site", "hosts", "ids", "node": id if it is one, "watch": host that watches, "addresses": of the whole cluster,
-    "names", "digest", "settle_only", "pace": parameters of the steps}]``, ``done_hosts`` that need nothing, ``since``
-    and ``estimate_s``.
+    "names", "digest", "settle_only", "how": service or reboot, "pace": parameters of the steps}]``, ``done_hosts`` that
+    need nothing, ``since`` and ``estimate_s``.
     """
     known = clusters(situation.sites)
     everywhere = [node["host"] for nodes in known.values() for node in nodes]
@@ -155,33 +224,50 @@ def verdict(situation: f.Situation, answers: dict, params: dict, run: dict, sinc
     lock = situation.lock(run, params.get("circonus_lock_break"))
     if lock["refusal"]:
         return f.refuse(lock["refusal"])
-    waves, plan, done, estimate = [], [], [], 0.0
+    how, only = params.get(prefix + "how") or "service", params.get(prefix + "only") or "all"
+    roles = {host: [role for role in f.roles_of(situation.sites, host) if role != storage_plan.ROLE] for host in wanted}
+    waves, plan, alone, done, estimate = [], [], [], [], 0.0
     for name, nodes in known.items():
         if not any(node["host"] in wanted for node in nodes):
             continue
-        mine = _cluster(name, nodes, answers, wanted, params, since, now, needed, prefix)
+        mine_needed, unknown = needed, None
+        if only == "changed":
+            mine_needed, lines, unknown = changed(name, nodes, answers, wanted)
+        mine = _cluster(name, nodes, answers, wanted, params, since, now, mine_needed, prefix, {
+            node["host"]: roles[node["host"]] for node in nodes if node["host"] in wanted})
         if mine["result"] == "refused":
             return mine
+        if unknown:
+            return unknown
+        if only == "changed":
+            alone += [line for line in lines if line.split(" ", 1)[0] not in [*mine["done"], *mine["settle"]]]
         plan += mine["plan"]
         done += mine["done"]
         estimate += mine["estimate_s"]
-        for hosts, only in [([host], True) for host in mine["settle"]] + [(wave, False) for wave in mine["waves"]]:
-            waves.append(dict(wave_of(name, nodes, hosts, mine["digest"], only), pace={
-                key: params[prefix + key] for key in PACE}))
-    base = {"plan": plan, "warnings": [], "waves": waves, "done_hosts": done, "since": since, "estimate_s": estimate,
-            "lock_hosts": f.lock_hosts(situation), "lock_break": lock["break"]}
+        pace = {key: params[prefix + key] for key in PACE + (("boot_s",) if how == "reboot" else ())}
+        for hosts, settle in [([host], True) for host in mine["settle"]] + [(wave, False) for wave in mine["waves"]]:
+            waves.append(dict(wave_of(name, nodes, hosts, mine["digest"], settle), how=how, pace=pace))
+    refusal, warnings = _reboots(situation, waves, answers, params[prefix + "active_too"], run.get("local") or ()
+                                 ) if how == "reboot" else (None, [])
+    if refusal:
+        return refusal
+    base = {"plan": plan + alone, "warnings": warnings, "waves": waves, "done_hosts": done, "since": since,
+            "estimate_s": estimate, "lock_hosts": f.lock_hosts(situation), "lock_break": lock["break"]}
+    past = "rebooted" if how == "reboot" else "restarted"
+    if not waves and only == "changed":
+        return dict(base, result="nothing_to_do", reason="Every node runs the snowthd that is installed.")
     if not waves:
-        return dict(base, result="nothing_to_do", reason="Every node was restarted since %s and has settled." % (
-            datetime.datetime.fromtimestamp(since, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M:%SZ")))
+        return dict(base, result="nothing_to_do", reason="Every node was %s since %s and has settled." % (
+            past, datetime.datetime.fromtimestamp(since, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M:%SZ")))
     count = sum(len(wave["hosts"]) for wave in waves)
     word = "node" if count == 1 else "nodes"
     return dict(
         base,
         result="proceed",
         reason="%d data_storage %s, %s." % (count, word, storage_plan.duration(estimate)),
-        done="%d data_storage %s restarted one after another; every node is green towards every other." % (count, word)
+        done="%d data_storage %s %s one after another; every node is green towards every other." % (count, word, past)
         if params.get("data_storage_parallel") != "sides"
-        else "%d data_storage %s restarted side by side; every node is green towards every other." % (count, word),
+        else "%d data_storage %s %s side by side; every node is green towards every other." % (count, word, past),
     )
 
 

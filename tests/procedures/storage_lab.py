@@ -36,6 +36,11 @@ class Storage:
         return {host: self.lab.on(host, "systemctl", "show", "-p", "ExecMainStartTimestampMonotonic,ExecMainPID",
                                   UNIT).stdout for host in hosts}
 
+    def boots(self, hosts=hosts):
+        """When each host was booted last, by systemd."""
+        return {host: self.lab.on(host, "systemctl", "show", "-p", "UserspaceTimestampMonotonic").stdout
+                for host in hosts}
+
     def gossip(self, host="east-store1"):
         url = "http://%s:8112/gossip/json" % self.addresses[host]
         said = self.lab.on(host, "curl", "-sf", "-m", "3", url, check=False)

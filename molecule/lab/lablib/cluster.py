@@ -318,6 +318,9 @@ class Lab:
             "--systemd=always",
             "--stop-timeout",
             "5",
+            # A host that reboots itself comes back; one that is killed or stopped from outside does not.
+            "--restart",
+            "unless-stopped",
             "--label",
             "circonus-lab.project=" + project.name,
             "--label",

@@ -166,9 +166,13 @@ class Plan:
         return [(host.site, host.address, "site0"), ("service", host.service, "svc0")]
 
     def host_routes(self, host):
-        """Return an `ip -batch` file: the other site through the router, and answers leave by the leg they came in."""
+        """Return an `ip -batch` file: the other site through the router, and answers leave by the leg they came in.
+
+        A host that reboots itself keeps its network from podman: what a boot would end goes first.
+        """
         router = "%s.%d" % (self.prefix(host.site), ROUTER)
-        lines = [
+        lines = ["address flush dev svc0 secondary", "rule flush table 100"]
+        lines += [
             "route replace %s via %s dev site0" % (self.subnets()[site], router)
             for site in self.sites
             if site != host.site

@@ -173,6 +173,31 @@ class TestRepair:
         assert code != 0 and "circonus_confirm must be store2" in report["reason"] and run.calls() == [], output
 
 
+class TestRestart:
+    QUICK = {"circonus_confirm": "data_storage", "data_storage_restart_pause_s": 0, "data_storage_restart_spacing_s": 0,
+             "data_storage_restart_polls": 1}
+
+    def change(self, run, host, **more):
+        name = "probe." + SMALL["machinfo"][host]["ip_address"]
+        run.write(name, dict(json.loads((run.told / name).read_text()), **more))
+
+    def test_only_the_node_whose_package_changed_is_asked_for_and_restarted(self, run):
+        for host in HOSTS:
+            self.change(run, host, age_s=86400.0, package_changed=host == "store2", package_reason="it was looked at")
+        code, output, report = run.play("data_storage_restart", data_storage_restart_only="changed", **self.QUICK)
+        assert code == 0 and report["result"] == "ok", output
+        calls = [(call["call"], (call.get("nodes") or [call.get("node")])[0]) for call in run.calls()]
+        assert calls == [("ask", IDS["store2"]), ("restart", None), ("wait", IDS["store2"])]
+        assert "store1 is left alone: it was looked at." in output
+
+    def test_the_machine_that_runs_it_is_never_rebooted(self, run):
+        for host in HOSTS:
+            self.change(run, host, age_s=86400.0, booted_s=864000.0, enabled="enabled")
+        code, output, report = run.play("data_storage_restart", data_storage_restart_how="reboot", **self.QUICK)
+        assert code != 0 and report["result"] == "refused" and run.calls() == [], output
+        assert "store1 is reached by a local connection" in report["reason"], report["reason"]
+
+
 class TestDiagnose:
     def test_looks_at_this_machine_and_leaves_an_archive_for_each_host(self, run):
         run.write("damage." + IDS["store2"], look("store2", stores=[complaint("hist/60")]))

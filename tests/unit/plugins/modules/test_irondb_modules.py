@@ -128,6 +128,13 @@ class TestProbe:
         assert found["node"]["problem"] == "refused" and [reason["id"] for reason in found["reasons"]] == ["peer_down"]
 
 
+    def test_the_package_is_looked_at_when_it_is_asked_for(self, nodes, run):
+        found = run(irondb_probe, hosts=[nodes.host(0)])
+        assert found["package_changed"] is None and found["package_reason"] == "" and found["booted_s"] > 0
+        found = run(irondb_probe, hosts=[nodes.host(0)], package=True, units=["circonus-none-of-it"])
+        assert found["package_changed"] is None and found["package_reason"] == "no snowthd runs"
+
+
 class TestWait:
     FAST = dict(spacing=0.05, minimum=0.0, page_timeout=1.0)
 
