@@ -52,11 +52,12 @@ class Refused(Exception):
 
 
 class Bare:
-    """The bare script: restarts the nodes of one site, one after another."""
+    """The bare script: restarts the first nodes of one site, one after another."""
 
-    def __init__(self, env, site, sockets, pace):
+    def __init__(self, env, site, sockets, pace, nodes):
         self.pace = pace
         machines, self.hosts = site["machinfo"], site["svclist"]["data_storage"]["_machlist"]
+        self.wanted = self.hosts[:nodes]
         self.addresses = {host: machines[host]["ip_address"] for host in self.hosts}
         self.ids = {host: machines[host]["node_id"] for host in self.hosts}
         directory = Path(env["ANSIBLE_INVENTORY"]).parents[1]
@@ -133,9 +134,9 @@ class Bare:
             time.sleep(max(0.0, self.pace["spacing_s"] - (time.monotonic() - at)))
 
     def run(self):
-        """Seconds for all nodes."""
+        """Seconds for the wanted nodes."""
         began = time.monotonic()
-        for host in self.hosts:
+        for host in self.wanted:
             watch = next(other for other in self.hosts if other != host)
             try:
                 self.gate(self.look(host))
@@ -149,9 +150,9 @@ class Bare:
         return time.monotonic() - began
 
 
-def playbook(env, site, reports, pace):
+def playbook(env, hosts, reports, pace):
     """``(seconds of the whole command, its report)``."""
-    extra = {"circonus_confirm": "data_storage", "data_storage_restart_limit": [site], "circonus_report_dir": reports}
+    extra = {"circonus_confirm": "data_storage", "data_storage_restart_limit": hosts, "circonus_report_dir": reports}
     extra.update(("data_storage_restart_" + key, value) for key, value in pace.items())
     command = [str(Path(sys.executable).parent / "ansible-playbook"), "playbooks/data_storage_restart.yml", "-e",
                json.dumps(extra)]
@@ -164,17 +165,17 @@ def playbook(env, site, reports, pace):
     return seconds, json.loads((Path(reports) / "data_storage_restart-latest.json").read_text())
 
 
-def measure(env, name, site, pace, pairs):
+def measure(env, site, pace, pairs, nodes):
     """``{"bare": [s], "playbook": [s], "ratio": median of the pairs, "steps": {title: [s]}}`` in turns, told as they
     come."""
     found, steps = {"bare": [], "playbook": []}, {}
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
-        bare = Bare(env, site, directory, pace)
+        bare = Bare(env, site, directory, pace, nodes)
         for host in bare.hosts:  # opens the connections; the playbook keeps its own
             bare.on(host, "true")
 
         def ours():
-            seconds, report = playbook(env, name, directory, pace)
+            seconds, report = playbook(env, bare.wanted, directory, pace)
             for step in report["steps"]:
                 steps.setdefault(step["name"].split(" east-")[0].split(" west-")[0], []).append(step["seconds"])
             return seconds
@@ -196,6 +197,7 @@ def measure(env, name, site, pace, pairs):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--site", default="east", help="site of the lab whose nodes are restarted (default east)")
+    parser.add_argument("--nodes", type=int, help="only so many of its nodes (default all)")
     parser.add_argument("--pairs", type=int, default=1, help="pairs with the manual's pause (default 1, 0: none)")
     parser.add_argument("--pause", type=float, default=120.0, help="seconds after each restart (default 120)")
     parser.add_argument("--short-pairs", type=int, default=3, help="pairs with the short pause (default 3, 0: none)")
@@ -208,14 +210,14 @@ def main():
     options = parser.parse_args()
     env = lab_environment()
     site = json.loads((Path(env["ANSIBLE_INVENTORY"]).parent / ("site.%s.json" % options.site)).read_text())
-    nodes = len(site["svclist"]["data_storage"]["_machlist"])
+    nodes = len(site["svclist"]["data_storage"]["_machlist"][:options.nodes])
     report, met = {"nodes": nodes, "goal": options.goal}, True
     for kind, pause, pairs in (("short", options.short_pause, options.short_pairs),
                                ("manual", options.pause, options.pairs)):
         if not pairs:
             continue
         pace = {"pause_s": pause, "polls": options.polls, "spacing_s": options.spacing, "settle_s": 1800.0}
-        found = measure(env, options.site, site, pace, pairs)
+        found = measure(env, site, pace, pairs, nodes)
         verdict = "no goal"
         if kind == "manual":
             met = found["ratio"] <= options.goal
