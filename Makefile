@@ -31,7 +31,7 @@ test: venv ## Everything: linters, units, sanity, importer, scenarios on real co
 demo: venv lab-packages ## Watch a planned datacenter failover lose nothing (starts the lab)
 	@tools/demo
 
-bench: venv lab-packages ## Measure the write gap, the checks, the PKI verdicts, and the inventory on 2,000 hosts
+bench: venv lab-packages ## Measure the write gap, the checks, the PKI verdicts, a restart of the store, and the inventory on 2,000 hosts
 	@bench/run
 
 torture: venv lab-packages ## Kill the controller at every step, lose a site in every way (long)

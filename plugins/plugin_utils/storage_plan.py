@@ -175,5 +175,4 @@ def restart_plan(nodes: list, topology: Topology, view: dict, run: dict, disks: 
         result="proceed",
         reason="Restart %d data_storage node%s in %d wave%s, %s." % (
             count, "" if count == 1 else "s", len(order), "" if len(order) == 1 else "s", duration(estimate)),
-        done_text="%d data_storage node%s restarted; every node is green." % (count, "" if count == 1 else "s"),
     )

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 
-from . import LabError, image, layout, podman
+from . import LabError, image, layout, podman, stores
 from .layout import CLIENT, DNS, Plan
 from .paths import CACHE, ROOT, locked, write
 
@@ -121,6 +121,8 @@ class Lab:
         converge=True,
         keep=False,
         zfs=False,
+        count=0,
+        sided=False,
     ):
         from . import snapshot
 
@@ -131,6 +133,9 @@ class Lab:
             wanted["zfs"] = True
             if not os.path.exists(FUSE):
                 raise LabError("--zfs needs %s, which this machine does not have (modprobe fuse)" % FUSE)
+        if count:
+            wanted.update(stores=count, sided=sided)
+            stores.check(count, sided)
         existing = podman.containers(self.project)
         if existing and self.state:
             if os.environ.get("LAB_NET"):
@@ -183,7 +188,7 @@ class Lab:
     def claim(self, inventory, wanted, image_name):
         """Choose networks and make them before another lab chooses."""
         net = layout.choose_net(self.project)
-        layout.copy_inventory(inventory, self.project, net, wanted["edition"])
+        layout.copy_inventory(inventory, self.project, net, wanted["edition"], stores.wish(wanted))
         self.state = dict(wanted, net=net, image=image_name, ready=False)
         hosts = layout.read_inventory(self.project.inventory)
         self.plan = Plan(net, hosts)
@@ -213,7 +218,13 @@ class Lab:
 
     def renew_inventory(self):
         """Make the working copy again as it was at the beginning."""
-        layout.copy_inventory(self.state["inventory_source"], self.project, self.plan.net, self.state["edition"])
+        layout.copy_inventory(
+            self.state["inventory_source"],
+            self.project,
+            self.plan.net,
+            self.state["edition"],
+            stores.wish(self.state),
+        )
         layout.write_lab_variables(self.project, self.plan, self.state["clients"], self.state["edition"])
 
     def create(self, tell=True):
@@ -375,7 +386,9 @@ class Lab:
             self.converge()
             self.attach_client_address()
             # Brokers are not Hooper's: the lab installs them, while Ansible installs the guard elsewhere.
-            steps = [self.install_brokers] + ([self.install_guard] if guard else [])
+            # A lab for its store does without the guard: its database has no standby.
+            guarded = guard and not self.state.get("stores")
+            steps = [self.install_brokers] + ([self.install_guard] if guarded else [])
             podman.parallel(lambda step: step(), steps)
         self.state["ready"] = True
         self.project.save(self.state)

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 
-from . import LabError, podman
+from . import LabError, podman, stores
 from .paths import DEFAULT_PROJECT, ROOT, write
 
 HOME_NET = "10.89.100"  # what inventories/lab is written for: +1 east, +2 west, +3 service
@@ -230,10 +230,11 @@ def used_subnets():
     return used
 
 
-def copy_inventory(source, project, net, edition="later"):
+def copy_inventory(source, project, net, edition="later", store=None):
     """Make the working copy of an inventory, its addresses moved to the lab's own networks.
 
-    An inventory may hold `edition-<edition>.json`: {file name: what that edition's lab has besides}.
+    An inventory may hold `edition-<edition>.json`: {file name: what that edition's lab has besides}. store: (number,
+    sided) of `lab up --stores`, for one site of it.
     """
     if not os.path.isdir(source):
         raise LabError("inventory directory %s does not exist" % source)
@@ -260,6 +261,8 @@ def copy_inventory(source, project, net, edition="later"):
                 text,
                 mode=0o600 if name.endswith(".json") else 0o644,
             )
+    if store:
+        stores.reshape(project.inventory, *store)
 
 
 def read_additions(path):

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 from running_lab import LONG, Lab, wait_until
-from storage_lab import QUICK, UNIT, Storage
+from storage_lab import QUICK, UNIT, Storage, outages
 
 
 @pytest.fixture(scope="module")
@@ -14,16 +14,6 @@ def storage(tmp_path_factory):
     """The running cluster, green."""
     found = Storage(Lab(tmp_path_factory.mktemp("reports")))
     found.settle()
-    return found
-
-
-def outages(seen):
-    """[(addresses that went down together, highest latency told just before)] of the looks of a watcher."""
-    found, before = [], {"down": [], "worst": 0.0}
-    for look in seen:
-        if set(look["down"]) - set(before["down"]):
-            found.append((look["down"], before["worst"]))
-        before = look
     return found
 
 
