@@ -37,10 +37,10 @@ class Storage:
         return {host: self.lab.on(host, "systemctl", "show", "-p", "ExecMainStartTimestampMonotonic,ExecMainPID",
                                   UNIT).stdout for host in hosts or self.hosts}
 
-    def boots(self, hosts=hosts):
+    def boots(self, hosts=None):
         """When each host was booted last, by systemd."""
         return {host: self.lab.on(host, "systemctl", "show", "-p", "UserspaceTimestampMonotonic").stdout
-                for host in hosts}
+                for host in hosts or self.hosts}
 
     def gossip(self, host="east-store1"):
         url = "http://%s:8112/gossip/json" % self.addresses[host]

@@ -101,6 +101,7 @@ class TestModes:
                        == "running\n", 60, "all that is on %s runs" % host)
         assert storage.lab.active_units("east-store3", "circonus-ltstore-rsync")
 
+    @LONG
     def test_a_killed_run_is_continued_with_the_hosts_that_were_not_booted(self, storage):
         boots = storage.boots()
         assert storage.lab.kill_after("data_storage_restart", "Reboot the host", **dict(QUICK, **self.REBOOT))
