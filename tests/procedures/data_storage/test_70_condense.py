@@ -190,6 +190,8 @@ class TestInterrupted:
             cluster.lab.cli("host", "kill", host)
             cluster.lab.cli("host", "start", host)
             wait_until(lambda: cluster.zfs(host, "list", "-H", "-o", "name", D, check=False) == D, 60, "the pool")
+            wait_until(lambda: cluster.lab.on(host, "systemctl", "is-system-running", check=False).stdout.strip()
+                       in ("running", "degraded"), 60, "the host takes a login")
         assert cluster.lab.on(host, "systemctl", "is-active", UNIT, check=False).returncode != 0
         run = cluster.condense(data_storage_condense_limit=[host])
         assert run.rc == 0, run
