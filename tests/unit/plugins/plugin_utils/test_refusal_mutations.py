@@ -25,7 +25,7 @@ from test_irondb_gate import FAULTS
 from test_storage_restart import NOW, PARAMS, Platform
 
 #: Functions whose refusals are meant.
-FUNCTIONS = {storage_restart: ("told", "_cluster", "verdict"),
+FUNCTIONS = {storage_restart: ("told", "_cluster", "changed", "_reboots", "verdict"),
              storage_plan: ("identity_problems", "disk_problems", "restart_plan")}
 GIVEN = cluster()
 IDS = [node.id for node in GIVEN.nodes]
@@ -35,8 +35,8 @@ HELD = {"east-db1": {"reachable": True, "clock": 1.0, "lock": {
 
 def decide(module, platform, probes=None, **params):
     """The verdict of this edition of storage_restart."""
-    situation = failover.Situation(platform.sites, probes or {}, {})
-    run = {"controller": "me/a/1/2"}
+    situation = failover.Situation(platform.sites, probes or platform.probes, {})
+    run = {"controller": "me/a/1/2", "local": platform.local}
     return module.verdict(situation, platform.answers, dict(PARAMS, **params), run, NOW, NOW)
 
 
@@ -88,7 +88,18 @@ def stale(platform):
     platform.sites["east"]["raw"]["svclist"]["data_storage"]["_machlist"] = ["east-db1", "east-db2"]
 
 
+def reboots(change):
+    return wrong(change, data_storage_restart_how="reboot")
+
+
 PICTURES = [
+    ("is reached by a local connection", reboots(lambda platform: platform.local.append("east-db3"))),
+    ("does not start with its host", reboots(lambda platform: platform.answers["east-db2"].update(enabled="masked"))),
+    ("holds the primary of web_db", reboots(lambda platform: platform.also("east-db2", "web_db"))),
+    ("holds the active CA", reboots(lambda platform: platform.also("east-db2", "ca"))),
+    ("runs the snowthd that is installed, found: who knows", wrong(
+        lambda platform: platform.answers["east-db2"].update(package_changed=None, package_reason="who knows"),
+        data_storage_restart_only="changed")),
     ("must name hosts of the role", wrong(None, data_storage_restart_limit=["east-app1"])),
     ("circonus_confirm must name the role", wrong(None, circonus_confirm="east-db1")),
     ("holds the lock on east-db1", locked),
@@ -128,10 +139,12 @@ def test_each_picture_is_refused_and_nothing_is_planned(words, look):
 def is_refusal(statement):
     """``return refuse(...)``, ``return`` of a refusal of another function, or a sentence that is added to a list."""
     if isinstance(statement, ast.Return):
+        values = statement.value.elts if isinstance(statement.value, ast.Tuple) else [statement.value]
+        if any(isinstance(value, ast.Call) and getattr(value.func, "id", getattr(value.func, "attr", "")) in (
+                "refuse", "_refuse") for value in values):
+            return True
         value = statement.value
-        if isinstance(value, ast.Call):
-            return getattr(value.func, "id", getattr(value.func, "attr", "")) in ("refuse", "_refuse")
-        return isinstance(value, ast.Name) and value.id in ("refusal", "mine") or isinstance(
+        return isinstance(value, ast.Name) and value.id in ("refusal", "mine", "unknown") or isinstance(
             value, ast.List) and bool(value.elts)
     if isinstance(statement, ast.AugAssign):
         return getattr(statement.target, "id", "") == "found"
