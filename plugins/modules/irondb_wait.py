@@ -124,7 +124,7 @@ def main():
     except InsideError as exc:
         module.fail_json(msg=str(exc), **dict({"settled": False, "reasons": []}, **exc.details))
     module.exit_json(changed=False, msg="The cluster has settled after {0:g} s.".format(result["seconds"]),
-                     progress=lines[-1], **result)
+                     progress="".join(lines[-1:]), **result)
 
 
 if __name__ == "__main__":
