@@ -347,7 +347,12 @@ class Lab:
         if self.state.get("zfs") and any(host.name == name and "data_storage" in host.roles for host in self.hosts):
             options += ["--device", FUSE, "--cap-add", "SYS_ADMIN"]
         for network, address, interface in legs:
-            options += ["--network", "%s:ip=%s,interface_name=%s" % (project.network(network), address, interface)]
+            # A machine that boots again has the same address of hardware; its neighbours still know it.
+            options += [
+                "--network",
+                "%s:ip=%s,mac=%s,interface_name=%s"
+                % (project.network(network), address, layout.hardware_address(address), interface),
+            ]
         mounts = {
             os.path.join(directory, "facts.json"): "/etc/circonus-lab.json",
             os.path.join(directory, "network"): "/etc/circonus-lab.network",

@@ -218,6 +218,11 @@ def choose_net(project):
     raise LabError("no free networks between 10.89.104 and 10.89.255; set LAB_NET to a free prefix")
 
 
+def hardware_address(address):
+    """Return the MAC address of a leg with this IPv4 address: locally administered, the same at every start."""
+    return "02:42:" + ":".join("%02x" % int(part) for part in address.split("."))
+
+
 def used_subnets():
     names = podman.run("network", "ls", "-q").stdout.split()
     used = []

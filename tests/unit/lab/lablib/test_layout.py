@@ -60,6 +60,10 @@ class TestPlan:
             layout.Plan("10.89.100", hosts)
 
 
+def test_a_leg_has_the_same_hardware_address_at_every_start():
+    assert layout.hardware_address("10.89.101.33") == "02:42:0a:59:65:21"
+
+
 class TestCopyInventory:
     def test_moves_addresses_to_the_prefix_and_leaves_others(self, tmp_path, monkeypatch):
         monkeypatch.setattr(paths, "CACHE", str(tmp_path / "cache"))
