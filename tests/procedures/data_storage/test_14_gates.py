@@ -12,7 +12,7 @@ import contextlib
 import json
 
 import pytest
-from running_lab import Lab, wait_until
+from running_lab import LONG, Lab, wait_until
 from storage_lab import UNIT, Storage
 
 ONE, TWO, THREE = Storage.hosts
@@ -127,6 +127,7 @@ class TestTheHost:
 
 
 class TestTheNode:
+    @LONG
     def test_one_that_answers_errors(self, storage):
         with storage.fault(THREE, "http-error"):
             refused(storage, "east-store3 answers at", "what cannot be read")
@@ -148,6 +149,7 @@ class TestTheNode:
             call(storage, THREE, "POST", "/rebalance/deactivate/" + digest)
             storage.lab.on(THREE, "rm", "%s/snowth-topo/%s" % (ETC, digest))
 
+    @LONG
     def test_a_reconstitute_that_runs(self, storage):
         flag = "/reconstitute_state/%s?in_progress=" % storage.ids[TWO]
         call(storage, THREE, "PUT", flag + "true")
@@ -181,12 +183,14 @@ class TestTheGossip:
         finally:
             storage.lab.on(THREE, "systemctl", "start", UNIT)
 
+    @LONG
     def test_of_nobody_since_the_start(self, storage):
         with storage.fault(THREE, "gossip-lost"):
             storage.lab.on(THREE, "systemctl", "restart", UNIT)
             wait_until(lambda: storage.gossip(THREE), 30, "it answers")
             refused(storage, "east-store3 has heard nothing of east-store1 since it started")
 
+    @LONG
     def test_that_is_lost_in_one_direction(self, storage):
         """One node does not hear another, which hears it: only the view of the first tells."""
         def age(viewer, seen):

@@ -247,6 +247,7 @@ class TestWrongTargets:
         finally:
             fresh.shell("rmdir %s" % stranger)
 
+    @LONG
     def test_no_topology_on_the_host(self, fresh):
         script = "sed -i 's/active=\"[0-9a-f]*\"/active=\"\"/' %s"
         with self.changed(fresh, "/opt/circonus/etc/topology.conf", script), self.changed(
@@ -262,6 +263,7 @@ class TestWrongTargets:
 
 
 class TestNewCluster:
+    @LONG
     def test_a_node_of_the_other_site_pulls_what_belongs_to_it(self, fresh):
         host = "west-store2"
         fresh.shell("rm -rf %s" % STATE, host)

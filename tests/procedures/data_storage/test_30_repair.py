@@ -123,6 +123,7 @@ class TestRepair:
         assert run.rc == 0 and "Repair text/metrics of east-store2: snowthd -r text/metrics" in run.output, run
         assert "east-store1 is left alone: its log names no damaged store." in run.output
 
+    @LONG
     def test_without_the_typed_names_it_says_which_they_are(self, storage):
         storage.break_("text/metrics")
         with untouched(storage):
@@ -156,6 +157,7 @@ class TestRepair:
         assert run.rc == 0 and run.result == "nothing_to_do", run
         assert "east-store2 is left alone: its log names no damaged store." in run.report["reason"]
 
+    @LONG
     def test_one_that_runs_in_spite_of_damage_is_stopped_when_it_can_be_spared(self, storage):
         before = storage.starts()
         storage.log("leveldb: %s: Corruption: block checksum mismatch" % storage.place("text/changelog"))
