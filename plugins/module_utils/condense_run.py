@@ -441,6 +441,10 @@ class Host(object):
         try:
             self.zfs.patiently("mount", facts["name"])
         except CommandFailed as exc:
+            # zfs-fuse may end an unmount a moment after it said so, and then have what is wanted.
+            there = self.zfs.data_set(facts["name"])
+            if "already mounted" in str(exc) and there is not None and there["mounted"]:
+                return
             raise CommandFailed("{0}. Somebody wrote to {1} while {2} was not mounted there: move that away, and run "
                                 "again.".format(str(exc).rstrip("."), self.data_dir, facts["name"])
                                 if "not empty" in str(exc) else str(exc))

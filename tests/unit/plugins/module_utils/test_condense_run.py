@@ -85,6 +85,22 @@ def proven(pool, guid):
         pool.destroyed.count(one) <= 2 for one in pool.destroyed)
 
 
+class TestMount:
+    @pytest.mark.parametrize("mounted, words, taken", [
+        (True, "filesystem already mounted", True), (False, "filesystem already mounted", False),
+        (True, "directory is not empty", False)])
+    def test_zfs_fuse_may_have_mounted_what_it_says_it_cannot(self, tmp_path, mounted, words, taken):
+        pool = Pool()
+        pool.sets[D]["mounted"] = mounted
+        pool.mount = lambda _name: pool.fail("cannot mount: " + words)
+        host = condense_run.Host(data_dir=str(tmp_path / "data"), directory=str(tmp_path), zfs=pool)
+        if taken:
+            return host._mount_there({"name": D})
+        with pytest.raises(CommandFailed, match=words):
+            host._mount_there({"name": D})
+        return None
+
+
 class TestSteps:
     @pytest.mark.parametrize("old", [False, True], ids=["current", "zfs-fuse"])
     def test_from_begin_to_end(self, directory, old):

@@ -127,7 +127,6 @@ class TestProbe:
         found = run(irondb_probe, hosts=[nodes.host(0), nodes.host(1)], own=True, cluster=True)
         assert found["node"]["problem"] == "refused" and [reason["id"] for reason in found["reasons"]] == ["peer_down"]
 
-
     def test_the_package_is_looked_at_when_it_is_asked_for(self, nodes, run):
         found = run(irondb_probe, hosts=[nodes.host(0)])
         assert found["package_changed"] is None and found["package_reason"] == "" and found["booted_s"] > 0

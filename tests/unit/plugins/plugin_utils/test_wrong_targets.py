@@ -283,8 +283,8 @@ for name, topo in (
     attempt("the cluster has the topology " + name, lambda world, topo=topo: world.serve(topo), alone=("rebuild",))
 
 attempt("site.json lacks a node", lambda world: world.machines.pop("db4"))
-attempt("nothing is mounted", lambda world: [path.rename(world.path / path.name)
-                                            for path in (world.host.root / "data",)], ("condense", "repair"))
+attempt("nothing is mounted", lambda world: (world.host.root / "data").rename(world.path / "data"),
+        ("condense", "repair"))
 
 # A topology on the host that is not that of the cluster.
 for name, topo in (("of the other site", WEST), ("in another order", topology.make(list(EAST.nodes)[::-1])),

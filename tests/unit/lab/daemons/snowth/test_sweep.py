@@ -40,8 +40,8 @@ class Site:
 
         return irondb_sweep.Node("127.0.0.1", self.cluster.port, node, "db1", self.record, client=Client)
 
-    def sweep(self, wanted=WANTED, **options):
-        return self.node().sweep(wanted, **dict(FAST, **options))
+    def sweep(self, wanted=None, **options):
+        return self.node().sweep(wanted or WANTED, **dict(FAST, **options))
 
     def times(self, period, metric="m3"):
         rows = self.cluster.ask(0, "/read/0/90000/%d/%s/average/%s" % (period, CHECK, metric))[1]
