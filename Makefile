@@ -31,13 +31,14 @@ test: venv ## Everything: linters, units, sanity, importer, scenarios on real co
 demo: venv lab-packages ## Watch a planned datacenter failover lose nothing (starts the lab)
 	@tools/demo
 
-bench: venv lab-packages ## Measure the write gap, the checks, the PKI verdicts, and the inventory on 2,000 hosts
+bench: venv lab-packages ## Measure the write gap, the checks, the PKI verdicts, a restart of the store, and the inventory on 2,000 hosts
 	@bench/run
 
 torture: venv lab-packages ## Kill the controller at every step, lose a site in every way (long)
 	@$(LAB) up
 	@CIRCONUS_TORTURE=1 .venv/bin/pytest -v tests/procedures/test_40_killed_controller.py \
-		tests/procedures/test_50_unplanned.py tests/procedures/ca tests/procedures/ca_reissue
+		tests/procedures/test_50_unplanned.py tests/procedures/ca tests/procedures/ca_reissue \
+		tests/procedures/data_storage
 
 lab-up: venv lab-packages ## Start the two-site lab; prints what runs where; again: nothing to do
 	@$(LAB) up

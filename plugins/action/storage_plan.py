@@ -10,7 +10,14 @@ import time
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
-from ansible_collections.circonus.inside.plugins.plugin_utils import catalogue, play, procedure, storage_restart
+from ansible_collections.circonus.inside.plugins.plugin_utils import (
+    catalogue,
+    play,
+    procedure,
+    storage_license,
+    storage_restart,
+    storage_sweep,
+)
 
 
 class ActionModule(ActionBase):
@@ -27,11 +34,28 @@ class ActionModule(ActionBase):
         journal = procedure.Journal(run.get("journal", os.devnull))
         if not run or journal.stopped():
             return dict(result, skipped=True, changed=False, msg="The run has been stopped.")
+        phase = self._task.args["phase"]
         try:
-            if self._task.args["phase"] == "ask":
+            if phase == "ask":
                 sites = play.sites(self._templar, task_vars)
-                return dict(result, changed=False,
-                            questions=storage_restart.questions(sites, catalogue.unit_names("data_storage")))
+                only = run["parameters"].get(storage_restart.PROCEDURE + "_only")
+                asked = {"questions": storage_restart.questions(
+                    sites, catalogue.unit_names("data_storage"), only == "changed")}
+                if run["procedure"] == storage_sweep.PROCEDURE:
+                    asked["sweeps"] = storage_sweep.questions(sites, run, time.time())
+                if run["procedure"] == storage_license.PROCEDURE:
+                    asked["questions"] = storage_license.questions(sites, catalogue.unit_names("data_storage"))
+                    asked["source"] = storage_license.source(run["parameters"][storage_license.PREFIX + "file"])
+                return dict(result, changed=False, **asked)
+            if phase == "cancelled":
+                hosts = task_vars["circonus_plan"]["verdict"]["hosts"]
+                problem = storage_sweep.cancelled(
+                    hosts, {host: play.answer(task_vars, host, "circonus_cancelled") for host in hosts})
+                if problem:
+                    journal.append("stop", reason=problem, result="failed")
+                return dict(result, failed=bool(problem), changed=False, msg=problem or "Nothing sweeps any more.")
+            if phase == "licensed":
+                return dict(result, changed=False, msg=self._licensed(task_vars, journal))
             return dict(result, changed=False, verdict=self._decide(task_vars, run, journal))
         except InsideError as error:
             journal.append("stop", reason=str(error), result="refused")
@@ -42,9 +66,32 @@ class ActionModule(ActionBase):
         answers = {}
         for nodes in storage_restart.clusters(situation.sites).values():
             answers.update((node["host"], play.answer(task_vars, node["host"], "circonus_store")) for node in nodes)
-        since = storage_restart.begun(run)
-        verdict = storage_restart.verdict(situation, answers, run["parameters"], run, since, time.time())
+        if run["procedure"] == storage_sweep.PROCEDURE:
+            looks = {host: play.answer(task_vars, host, "circonus_sweep") for host in answers}
+            return storage_sweep.verdict(situation, answers, looks, run["parameters"], run, time.time())
+        if run["procedure"] == storage_license.PROCEDURE:
+            looks = {host: play.answer(task_vars, host, "circonus_license") for host in answers}
+            since = storage_restart.begun(run, storage_license.PROCEDURE, storage_license.SAME)
+            verdict = storage_license.verdict(situation, answers, looks, run["parameters"], run, since, time.time())
+        else:
+            since = storage_restart.begun(run, same=storage_restart.SAME)
+            hostvars = task_vars["hostvars"]
+            local = [host for host in answers
+                     if host in hostvars and hostvars[host].get("ansible_connection") == "local"]
+            verdict = storage_restart.verdict(
+                situation, answers, run["parameters"], dict(run, local=local), since, time.time())
         for key in ("since", "waves", "estimate_s"):
             if verdict.get(key):
                 journal.append("fact", key=key, value=verdict[key])
         return verdict
+
+    @staticmethod
+    def _licensed(task_vars, journal):
+        """What the restarted nodes tell of their licences, for the report."""
+        hosts = [host for wave in task_vars["circonus_plan"]["verdict"]["waves"] for host in wave["hosts"]]
+        facts, warnings = storage_license.told(
+            hosts, {host: play.answer(task_vars, host, "circonus_licensed") for host in hosts})
+        journal.append("fact", key="licenses", value=facts)
+        for text in warnings:
+            journal.append("warning", text=text)
+        return " ".join(warnings) or "Every node tells of its licence."

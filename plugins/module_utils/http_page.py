@@ -15,8 +15,8 @@ BODY_LIMIT = 262144
 
 
 def ask(host, port, path, tls=False, header=None, timeout=3.0, login=None, pair=None, limit=BODY_LIMIT, verify=False,
-        ca_file=None):
-    """GET one page. Returns ``{"status": int or None, "seconds", "error", "body", "connected", "complete"}``; never
+        ca_file=None, method="GET", fields=None):
+    """Ask one page. Returns ``{"status": int or None, "seconds", "error", "body", "connected", "complete"}``; never
     raises, follows no redirect.
 
     connected: whether the server took the connection. complete: whether the answer came to its announced end, or the
@@ -24,7 +24,7 @@ def ask(host, port, path, tls=False, header=None, timeout=3.0, login=None, pair=
     header: name of the server, by default its address. login: ``user:password``. pair: files of the client's
     certificate and key. limit: most bytes of an answer. verify: whether the certificate of the server must be signed by
     one of ``ca_file`` (without it, of those that the host trusts); its name is never compared, servers are asked by
-    address.
+    address. method, fields: of the request, for the few pages that take another one than GET or headers of their own.
     """
     answer = {"status": None, "seconds": 0.0, "error": "", "body": "", "connected": False, "complete": False}
     started = time.monotonic()
@@ -47,7 +47,7 @@ def ask(host, port, path, tls=False, header=None, timeout=3.0, login=None, pair=
         answer["connected"] = True
         if context:
             connection = context.wrap_socket(connection)
-        connection.sendall(http_request(host, port, path, header, login))
+        connection.sendall(http_request(host, port, path, header, login, method, fields))
         data, reply, ended = b"", None, False
         while len(data) < limit and not (reply and reply["complete"]):
             left = timeout - (time.monotonic() - started)
@@ -92,10 +92,12 @@ def ask(host, port, path, tls=False, header=None, timeout=3.0, login=None, pair=
     return answer
 
 
-def http_request(host, port, path, header=None, login=None):
-    """The bytes of a GET request. header: name of the server, by default its address. login: ``user:password``."""
+def http_request(host, port, path, header=None, login=None, method="GET", fields=None):
+    """The bytes of a request. header: name of the server, by default its address. login: ``user:password``. fields:
+    further headers, ``{name: text}``."""
     name = header or "{0}:{1}".format("[{0}]".format(host) if ":" in host else host, port)
-    lines = ["GET {0} HTTP/1.1".format(path), "Host: " + name, "Accept-Encoding: identity", "Connection: close"]
+    lines = ["{0} {1} HTTP/1.1".format(method, path), "Host: " + name, "Accept-Encoding: identity", "Connection: close"]
+    lines += ["{0}: {1}".format(key, fields[key]) for key in sorted(fields or {})]
     if login:
         lines.append("Authorization: Basic " + base64.b64encode(login.encode("utf-8")).decode("ascii"))
     return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8")

@@ -70,14 +70,17 @@ class Client:
         self._ask, self._clock = asker, clock
         self._end = clock() + timeout
 
-    def page(self, path):
-        """Text of a page. Raises Unanswered."""
+    def page(self, path, method="GET", fields=None):
+        """Text of a page. fields: headers of the request. Raises Unanswered."""
         left = self._end - self._clock()
         if left <= 0:
             raise Unanswered("hung", "{0} was not answered within {1:g} s".format(path, self.timeout))
-        answer = self._ask(self.address, self.port, path, timeout=left, limit=LIMIT)
+        more = {} if method == "GET" else {"method": method, "fields": fields}
+        answer = self._ask(self.address, self.port, path, timeout=left, limit=LIMIT, **more)
         problem, text = problem_of(answer)
         if problem:
+            said = error_of(answer["body"])
+            text += ": {0}".format(said) if said else ""
             raise Unanswered(problem, "{0}: {1}".format(path, text))
         return answer["body"]
 
@@ -110,6 +113,18 @@ class Client:
                 return None
             raise
 
+    def start_sweep(self, fields):
+        """Begin a delete sweep. The node cancels one that runs already. Raises Unanswered, also when it refuses."""
+        text = self.page("/sweep_delete", "DELETE", fields)
+        try:
+            document(text, "[], a sweep that was accepted", list)
+        except BadInput as exc:
+            raise Unanswered("unreadable", "/sweep_delete: {0}".format(error_of(text) or str(exc).rstrip(".")))
+
+    def cancel_sweep(self):
+        """Cancel the delete sweep that runs. A GET that changes something: so the manual has it. Raises Unanswered."""
+        return self.read("/sweep_delete/cancel", parse_sweep)
+
     def rebuilding(self):
         """Whether the node is being rebuilt. Old releases have no page for it; their statistics have a section."""
         try:
@@ -134,6 +149,15 @@ def document(text, what, kind=dict):
             return found
         break
     raise BadInput("expected {0}, found {1!r}".format(what, " ".join(str(text).split())[:60]))
+
+
+def error_of(text):
+    """What the JSON of a refused request says, an empty text for anything else."""
+    try:
+        said = document(text, "an error").get("error")
+    except BadInput:
+        return ""
+    return " ".join(said.split())[:200] if isinstance(said, str) else ""
 
 
 def number(value):
@@ -163,7 +187,8 @@ def parse_state(text):
     """Facts of ``/state``.
 
     Returns ``{"identity", "current": digest, "next": digest or None, "version", "application", "base_rollup": s,
-    "rollups": [s], "stores": ["nnt", "nntbs"], "features": [names], "max_peer_lag", "avg_peer_lag": s or None,
+    "rollups": [s], "histogram_rollups": [s], "stores": ["nnt", "nntbs"], "features": [names],
+    "cpu_s": used by the process or None, "max_peer_lag", "avg_peer_lag": s or None,
     "filesystems": [{"id", "total_mb", "free_mb", "used_percent"}], "jlog_replay_errors": int or None}``.
     Raises BadInput.
     """
@@ -175,6 +200,7 @@ def parse_state(text):
     errors = number((found.get("indexes") or {}).get("jlog_replay_errors")) if isinstance(
         found.get("indexes"), dict) else None
     base = number(found.get("base_rollup"))
+    used = [number(found.get("rusage." + name)) for name in ("utime", "stime")]
     return {
         "identity": found["identity"].lower(),
         "current": found["current"],
@@ -183,6 +209,8 @@ def parse_state(text):
         "application": str(found.get("application") or ""),
         "base_rollup": None if base is None else int(base),
         "rollups": _rollups(found),
+        "histogram_rollups": _histogram_rollups(found),
+        "cpu_s": None if None in used else round(sum(used), 3),
         "stores": [name for name in ("nnt", "nntbs") if isinstance(found.get(name), dict)],
         "features": sorted(map(str, features)) if isinstance(features, dict) else [],
         "max_peer_lag": number(found.get("max_peer_lag")),
@@ -198,6 +226,17 @@ def _rollups(found):
         if isinstance(periods, list):
             return sorted(int(period) for period in map(number, periods) if period is not None)
     return []
+
+
+def _histogram_rollups(found):
+    """Periods of the histograms, those of the numbers where the node tells none."""
+    held = found.get("histogram")
+    if not isinstance(held, dict):
+        return _rollups(found)
+    told = [number(name[len("rollup_"):]) for name in held if str(name).startswith("rollup_")]
+    periods = held.get("rollups") if isinstance(held.get("rollups"), list) else []
+    named = set(int(period) for period in told + [number(period) for period in periods] if period is not None)
+    return sorted(named) or _rollups(found)
 
 
 def _filesystems(found):
@@ -238,13 +277,13 @@ def parse_stats(text):
     """Facts of ``/stats.json`` in its default format.
 
     Returns ``{"identity", "semver", "current", "next", "version", "application", "reconstitute": {path: value} or None,
-    "replication": {path: value}}``; what is missing is None. ``reconstitute`` is there while the node is being rebuilt;
-    the names in it are not documented. Raises BadInput.
+    "replication": {path: value}, "license": {path: value} or None}``; what is missing is None. ``reconstitute`` is
+    there while the node is being rebuilt; the names in it and in ``license`` are not documented. Raises BadInput.
     """
     found = document(text, "the statistics of a node")
     try:
         values = leaves(dict((key, found[key]) for key in found if key in (
-            "identity", "semver", "version", "application", "topology", "reconstitute", "replication")))
+            "identity", "semver", "version", "application", "topology", "reconstitute", "replication", "license")))
     except RuntimeError:
         raise BadInput("expected the statistics of a node, found something nested too deeply")
 
@@ -256,6 +295,7 @@ def parse_stats(text):
         "application": values.get("application"), "current": digest_or_none(values.get("topology/current")),
         "next": digest_or_none(values.get("topology/next")), "replication": section("replication"),
         "reconstitute": section("reconstitute") if found.get("reconstitute") else None,
+        "license": section("license") if isinstance(found.get("license"), dict) else None,
     }
 
 

@@ -267,22 +267,6 @@ def wait(cluster, polls=3, spacing=5.0, minimum=120.0, timeout=900.0, tell=lambd
         pause(max(0.0, spacing - (clock() - at)))
 
 
-class Progress:
-    """Lines of progress, into a file where one is given. A file that cannot be written is no reason to stop."""
-
-    def __init__(self, path=None):
-        self.path, self.last = path, ""
-
-    def tell(self, text):
-        self.last = text
-        if self.path:
-            try:
-                with open(self.path, "a") as target:
-                    target.write("{0} {1}\n".format(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), text))
-            except (IOError, OSError):
-                self.path = None
-
-
 # ---- what the modules return -----------------------------------------------------------------------------------
 
 

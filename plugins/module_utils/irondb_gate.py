@@ -316,32 +316,51 @@ def not_serving(closed, stopping=()):
     return sorted(silent | behind)
 
 
-def _short(topology, stopping, dead, names):
-    """``(reasons, short segments, fewest live copies)`` of the ring without ``stopping`` and ``dead``."""
-    it = ring.Ring(topology)
-    gone = set(stopping) | set(dead)
-    short = it.short(gone)
-    who = ", ".join(names[name] for name in stopping)
-    if dead:
-        who += " while {0} {1} no copies".format(", ".join(names[name] for name in dead),
-                                                 "serves" if len(dead) == 1 else "serve")
-    reasons = []
-    sides = set(node.side for node in topology.nodes if node.id in gone)
-    if short:
-        sentence = "Without {0} nothing would be left of {1}. Bring back what is down, or stop fewer nodes at once."
-        reasons.append(("short", stopping[0], None, sentence.format(who, ring.describe(short))))
-    elif len(gone) > topology.write_copies - 1 and (len(sides) != 1 or None in sides):
-        sentence = ("Expected at most {0} down at once (write copies less one), without {1} it would be {2}. Stop "
-                    "fewer nodes at once.")
-        reasons.append(("too_many", stopping[0], None, sentence.format(topology.write_copies - 1, who, len(gone))))
-    return reasons, short, it.fewest(gone)
+# A predicate of a stop takes {"view", "nodes": ids that would stop, sorted, "dead": ids of others that do not serve,
+# "topology", "ring": of it, "limit": bytes of a journal} and returns the same as one of the gate.
 
 
-def _undelivered(view, stopping, names, limit):
+def _who(stop):
+    names = _names(stop["view"])
+    who, dead = (", ".join(names[name] for name in stop[key]) for key in ("nodes", "dead"))
+    if not dead:
+        return who
+    return "{0} while {1} {2} no copies".format(who, dead, "serves" if len(stop["dead"]) == 1 else "serve")
+
+
+def _short(stop):
+    short = stop["ring"].short(stop["nodes"] + stop["dead"])
+    sentence = "Without {0} nothing would be left of {1}. Bring back what is down, or stop fewer nodes at once."
+    return [(stop["nodes"][0], None, sentence.format(_who(stop), ring.describe(short)))] if short else []
+
+
+def _too_many(stop):
+    gone, copies = stop["nodes"] + stop["dead"], stop["topology"].write_copies
+    sides = set(node.side for node in stop["topology"].nodes if node.id in gone)
+    if len(gone) < copies or (len(sides) == 1 and None not in sides):
+        return []
+    sentence = ("Expected at most {0} down at once (write copies less one), without {1} it would be {2}. Stop fewer "
+                "nodes at once.")
+    return [(stop["nodes"][0], None, sentence.format(copies - 1, _who(stop), len(gone)))]
+
+
+def _undelivered(stop):
     sentence = "{0} holds {1} bytes for {2} that are not delivered yet (limit {3}). Wait until its journal is empty."
-    return [("journal", name, peer, sentence.format(names[name], size, names.get(peer, peer), limit))
-            for name in stopping for peer, size in sorted((view.get("journals") or {}).get(name, {}).items())
-            if size >= limit and peer not in stopping]
+    names, journals = _names(stop["view"]), stop["view"].get("journals") or {}
+    return [(name, peer, sentence.format(names[name], size, names.get(peer, peer), stop["limit"]))
+            for name in stop["nodes"] for peer, size in sorted(journals.get(name, {}).items())
+            if size >= stop["limit"] and peer not in stop["nodes"]]
+
+
+#: What besides keeps nodes from stopping, by its stable id.
+STOPS = collections.OrderedDict((("short", _short), ("too_many", _too_many), ("journal", _undelivered)))
+
+
+def _views_of_the_rest(view, stopping):
+    """``("viewpoints",)`` when enough of the nodes that stay told their gossip: one where only one stays, else two."""
+    rest = [node["id"] for node in view["nodes"] if node["id"] not in stopping]
+    told = [name for name in _viewers(view) if name in rest]
+    return ("viewpoints",) if told and len(told) >= min(2, len(rest)) else ()
 
 
 def safe_to_stop(view, nodes, topology, strict=True, journal_limit=JOURNAL_BYTES):
@@ -363,8 +382,14 @@ def safe_to_stop(view, nodes, topology, strict=True, journal_limit=JOURNAL_BYTES
     if [node.id for node in topology.nodes] != [node["id"] for node in view["nodes"]]:
         raise BadInput("Expected the topology that the cluster was read with, found another one. Read it again.")
     closed = gate(view)
-    dead = not_serving(closed, stopping)
-    found, short, fewest = _short(topology, stopping, [name for name in dead if name not in stopping], names)
-    found += _undelivered(view, stopping, names, journal_limit)
-    reasons = [reason for reason in closed if strict or reason["id"] not in OF_A_NODE] + _reasons(view, found)
-    return {"safe": not reasons, "reasons": reasons, "short": short, "fewest": fewest, "down": dead}
+    down = not_serving(closed, stopping)
+    stop = {"view": view, "nodes": stopping, "dead": [name for name in down if name not in stopping],
+            "topology": topology, "ring": ring.Ring(topology), "limit": journal_limit}
+    found = [(gate_id,) + reason for gate_id, predicate in STOPS.items() for reason in predicate(stop)]
+    if "short" in [reason[0] for reason in found]:  # which says the same, and where
+        found = [reason for reason in found if reason[0] != "too_many"]
+    passed = () if strict else OF_A_NODE + _views_of_the_rest(view, stopping)
+    reasons = [reason for reason in closed if reason["id"] not in passed] + _reasons(view, found)
+    gone = set(stopping) | set(down)
+    return {"safe": not reasons, "reasons": reasons, "short": stop["ring"].short(gone),
+            "fewest": stop["ring"].fewest(gone), "down": down}

@@ -22,11 +22,26 @@ options:
     description: Whether every node of the cluster is asked as well.
     type: bool
     default: false
+  own:
+    description: Whether the first of O(hosts), the node of this host, tells everything of itself.
+    type: bool
+    default: false
   units:
     description: Names that the unit of the node may have. The first that exists counts.
     type: list
     elements: str
     default: []
+  aged:
+    description: A file that the node reads when it starts.
+    type: path
+  package:
+    description: Whether the host tells if its running snowthd is older than O(program) and the package of it.
+    type: bool
+    default: false
+  program:
+    description: The program of the node.
+    type: path
+    default: /opt/circonus/sbin/snowthd
   data_dir:
     description: Directory with one directory for each node that has data on this host.
     type: path
@@ -62,10 +77,31 @@ active:
   description: State of the unit in systemd's words, V(unknown) without one.
   returned: success
   type: str
+enabled:
+  description: Whether the unit starts with the host, in systemd's words, empty when that is not known.
+  returned: success
+  type: str
 age_s:
   description: Seconds since the unit got into its state, V(none) when that is not known.
   returned: success
   type: float
+aged_s:
+  description: Seconds since O(aged) was changed, V(none) without such a file.
+  returned: success
+  type: float
+booted_s:
+  description: Seconds since the host was booted, V(none) when that cannot be read.
+  returned: success
+  type: float
+package_changed:
+  description: Whether the running snowthd is older than the installed one, V(none) when that is not known or not asked.
+  returned: success
+  type: bool
+package_reason:
+  description: What RV(package_changed) was concluded from, empty when it was not asked.
+  returned: success
+  type: str
+  sample: snowthd runs since 2026-11-26 09:44:31Z, /opt/circonus/sbin/snowthd was changed at 2026-11-26 10:02:11Z
 view:
   description: The cluster as C(module_utils/irondb_gate.py) describes it, V(none) when it was not asked or is silent.
   returned: success
@@ -79,6 +115,10 @@ reasons:
   returned: success
   type: list
   elements: dict
+node:
+  description: All parts of C(node) of M(circonus.inside.irondb_info) but its gossip, V(none) when it was not asked.
+  returned: success
+  type: dict
 problem:
   description: One sentence about what could not be read, empty when all was.
   returned: success

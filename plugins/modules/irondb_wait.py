@@ -39,10 +39,6 @@ options:
     description: Seconds after which it fails.
     type: float
     default: 900.0
-  progress_path:
-    description:
-      - A file on the host to which a line is added for each poll, to be followed with C(tail -f). Not in check mode.
-    type: path
 attributes:
   check_mode:
     support: full
@@ -116,20 +112,19 @@ def main():
             spacing=dict(type="float", default=5.0),
             minimum=dict(type="float", default=120.0),
             timeout=dict(type="float", default=900.0),
-            progress_path=dict(type="path"),
         ),
         supports_check_mode=True,
     )
     params = module.params
-    lines = irondb_cluster.Progress(None if module.check_mode else params["progress_path"])
+    lines = []
     try:
         cluster = irondb_cluster.of_params(params)
         result = irondb_cluster.wait(cluster, params["polls"], params["spacing"], params["minimum"], params["timeout"],
-                                     lines.tell)
+                                     lines.append)
     except InsideError as exc:
         module.fail_json(msg=str(exc), **dict({"settled": False, "reasons": []}, **exc.details))
     module.exit_json(changed=False, msg="The cluster has settled after {0:g} s.".format(result["seconds"]),
-                     progress=lines.last, **result)
+                     progress="".join(lines[-1:]), **result)
 
 
 if __name__ == "__main__":

@@ -57,6 +57,10 @@ options:
         description: Leaves this file alone when false.
         type: bool
         default: true
+      keep:
+        description: Whether the old file stays beside the new one, with the time of the change at the end of its name.
+        type: bool
+        default: false
       restart:
         description: Ids of the units that must be restarted when the file changes.
         type: list
@@ -87,6 +91,12 @@ paths:
   returned: success
   type: list
   elements: str
+kept:
+  description: Files that hold what was there before.
+  returned: success
+  type: list
+  elements: str
+  sample: [/opt/circonus/etc/licenses.conf.20261126T094431Z]
 restart:
   description: Ids of the units that must be restarted because of it.
   returned: success
@@ -96,7 +106,9 @@ restart:
 """
 
 import os
+import shutil
 import tempfile
+import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.circonus.inside.plugins.module_utils import service_files
@@ -128,8 +140,17 @@ def write(module, item, text):
         os.umask(umask)
 
 
-def bring(module, item):
-    """Bring one file to where it should be; whether that changed anything."""
+def keep(path):
+    """Copy a file with its owner and mode to a name of its own beside it, which is returned."""
+    aside = "{0}.{1}".format(path, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
+    shutil.copy2(path, aside)
+    found = os.stat(path)
+    os.chown(aside, found.st_uid, found.st_gid)
+    return aside
+
+
+def bring(module, item, kept):
+    """Bring one file to where it should be; whether that changed anything. kept: gets the names of old files."""
     path, changed = item["path"], False
     parent = os.path.dirname(path.rstrip("/"))
     if item["state"] == "absent":
@@ -159,6 +180,8 @@ def bring(module, item):
         if text is not None and text != present:
             changed = True
             if not module.check_mode:
+                if item["keep"] and present is not None:
+                    kept.append(keep(path))
                 write(module, item, text)
     if os.path.exists(path):
         wanted = module.load_file_common_arguments(dict(module.params, **item), path=path)
@@ -183,6 +206,7 @@ def main():
                     group=dict(type="str"),
                     mode=dict(type="raw"),
                     when=dict(type="bool", default=True),
+                    keep=dict(type="bool", default=False),
                     restart=dict(type="list", elements="str", default=[]),
                 ),
             ),
@@ -190,17 +214,18 @@ def main():
         supports_check_mode=True,
     )
     items = [item for item in module.params["files"] if item["when"]]
-    changed = []
+    changed, kept = [], []
     try:
         service_files.check(items)
         for item in items:
-            if bring(module, item):
+            if bring(module, item, kept):
                 changed.append(item)
     except (InsideError, OSError) as exc:
         done = ", ".join(item["path"] for item in changed) or "nothing"
         module.fail_json(msg=str(exc), written=done)
     module.exit_json(
-        changed=bool(changed), paths=[item["path"] for item in changed], restart=service_files.restarts(changed)
+        changed=bool(changed), paths=[item["path"] for item in changed], restart=service_files.restarts(changed),
+        kept=kept,
     )
 
 

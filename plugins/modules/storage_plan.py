@@ -9,20 +9,25 @@ DOCUMENTATION = r"""
 ---
 module: storage_plan
 version_added: 0.1.0
-short_description: Decide about a rolling restart of the data_storage clusters
+short_description: Decide about a procedure that goes through the nodes of the data_storage clusters
 description:
-  - V(ask) says what each host is asked by M(circonus.inside.irondb_probe). V(decide) compares the answers with
-    site.json and with each other, and returns the waves in which nodes are restarted, or refuses.
-  - A node that was restarted since the run began that this one continues, and has settled, is not restarted again.
+  - V(ask) says what each host is asked by M(circonus.inside.irondb_probe), and before a sweep by
+    M(circonus.inside.irondb_sweep). V(decide) compares the answers with site.json and with each other, and returns the
+    waves in which nodes are worked on, or refuses.
+  - C(data_storage_restart) does not restart a node again that was restarted since the run began that this one
+    continues, and has settled. C(data_storage_license) only restarts nodes whose file changes, or was changed after
+    they were started. C(data_storage_sweep) does not sweep a node again that has swept for that date.
   - This is an action plugin; it runs on the controller and changes nothing but the journal of the run.
 author:
   - circonus.inside contributors (@circonus-inside)
 options:
   phase:
-    description: What is wanted.
+    description:
+      - What is wanted. V(cancelled) judges whether every node that was to cancel its sweep has done so, V(licensed)
+        puts what the nodes tell of their licences into the journal.
     type: str
     required: true
-    choices: [ask, decide]
+    choices: [ask, decide, cancelled, licensed]
 attributes:
   check_mode:
     support: full
@@ -45,10 +50,20 @@ questions:
   description: Arguments of M(circonus.inside.irondb_probe) by host.
   returned: phase is ask
   type: dict
+source:
+  description: The file with licences on the controller.
+  returned: phase is ask, of data_storage_license
+  type: str
+sweeps:
+  description: Arguments of M(circonus.inside.irondb_sweep) by host.
+  returned: phase is ask, of data_storage_sweep
+  type: dict
 verdict:
   description:
-    - The verdict with C(result), C(reason), C(plan), C(waves) (each with C(site), C(hosts), C(ids), C(node), C(watch),
-      C(addresses), C(names), C(digest), C(settle_only)), C(done_hosts), C(since) and C(estimate_s).
+    - The verdict with C(result), C(reason), C(plan) and C(waves), each with C(site), C(hosts), C(watch), C(addresses),
+      C(names) and C(digest).
+    - Of a restart also C(done_hosts), C(since) and C(estimate_s), and in a wave C(ids), C(node) and C(settle_only).
+    - Of a sweep also C(state), and in a wave C(args) by host and C(settle); of a cancelled one C(args) and C(hosts).
   returned: phase is decide
   type: dict
 """

@@ -23,6 +23,8 @@ _DC = "on-premises documentation, backup datacenter"
 _MQ = MANUAL + '"MQ node restart"'
 _FLOW = MANUAL + '"Data Flow"'
 _TRACE = MANUAL + '"Broker troubleshooting"'
+_STORAGE = MANUAL + '"Operations Dashboard"'
+_STORE = MANUAL + '"Data Storage"'
 _COLLECTION = "this collection"
 
 _OPERATE = "service_operate.yml -e service_operate_role={role} -e service_operate_limit={host} -e service_operate_verb="
@@ -45,6 +47,11 @@ _AUTHORITY = (
     "(docs/ca.md); one that has ended or is not usable as a CA must be made anew with the help of support"
 )
 _BROKER = "restart the broker, which provisions itself from noit.local.env: " + _RESTART
+#: The last step of the manual for a child that is killed again and again.
+_FOREGROUND = (
+    "Mend what else is found on {host} first (CPU, IO, memory, disks). Without any: stop the node while its cluster "
+    "can spare it and run it in the foreground for a core dump (docs/procedures/data_storage_diagnose.md)"
+)
 #: What a fresh copy of the CA's certificate mends in a ca.crt.
 CA_COPY = ("pki_missing", "pki_unreadable", "pki_malformed", "pki_ca_differs", "pki_key_in_public")
 #: For those who have a better one for some hosts.
@@ -907,6 +914,104 @@ REGISTER = {
         "Read /var/log/circonus/stratcon.log on {host}: network, certificate or CRL. Then " + _RESTART,
         _PKI,
     ),
+    # -- the data storage clusters (data_storage_status.yml)
+    "storage_cluster_silent": _entry(
+        "critical",
+        "No node of a data storage cluster tells its topology to any host that was asked.",
+        "a node that tells the topology of the cluster",
+        "{detail}",
+        "Start circonus-snowth on its hosts, one after another: " + _START,
+        _STORAGE,
+    ),
+    "storage_node_down": _entry(
+        "error",
+        "A data storage node does not serve. Critical when so many do not that data cannot be read.",
+        "a node that answers",
+        "{detail}",
+        "Look at /snowth/logs/errorlog on {host}, then " + _START,
+        _STORAGE,
+    ),
+    "storage_identity": _entry(
+        "error",
+        "site.json, the topology, the disks and what answers do not agree which host has which node.",
+        "every host to be one certain node",
+        "{detail}",
+        "Nothing may be done to the cluster before that is explained. Correct the one that is wrong",
+        _STORAGE,
+    ),
+    "storage_topology": _entry(
+        "error",
+        "A node works with another topology than its cluster.",
+        "the topology of the cluster",
+        "{detail}",
+        "Restart no node before that is explained: compare /opt/circonus/etc/topology.conf on all of them",
+        _STORAGE,
+    ),
+    "storage_rebalance": _entry(
+        "warning",
+        "A rebalance is running: data are read by the old layout, and nothing may be restarted.",
+        "no rebalance",
+        "{detail}",
+        "Wait for its end",
+        _STORAGE,
+    ),
+    "storage_reconstitute": _entry(
+        "warning",
+        "A node is being rebuilt: one copy less is served, and nothing may be restarted.",
+        "no reconstitute",
+        "{detail}",
+        "Wait for its end",
+        _STORAGE,
+    ),
+    "storage_gossip": _entry(
+        "error",
+        "A node is not heard of by another one, or gossip about it is old. For information while it is only late.",
+        "gossip about every node, not older than {limit} s",
+        "{detail}",
+        "Look at udp port 8112 between the hosts and at their clocks",
+        _STORAGE,
+    ),
+    "storage_behind": _entry(
+        "warning",
+        "A node is 30 s or more behind another one; an error from 270 s on.",
+        "a latency below {limit} s",
+        "{detail}",
+        "Wait; when it never falls, look at the clocks, and at CPU and disks of {host}",
+        _STORAGE,
+    ),
+    "storage_one_copy": _entry(
+        "warning",
+        "A cluster keeps one copy of everything: no node can be spared.",
+        "at least two write copies",
+        "one",
+        "A cluster with more copies is a new one; data have to be moved to it with the help of support",
+        _STORAGE,
+    ),
+    "storage_space": _entry(
+        "warning",
+        "A node uses more of its store than data_storage_status_used_percent; an error from _full_percent on.",
+        "at most {limit} % used",
+        "{percent} % used, {free} free",
+        "Set data_storage.rollup_retention in site.json, or before the release of 2021-06-28 data_storage_sweep.yml; "
+        "more nodes help when it grows",
+        "IRONdb manual",
+    ),
+    "storage_versions": _entry(
+        "warning",
+        "Nodes of a cluster have different versions: no rebuild and no rebalance between them.",
+        "the same version on every node",
+        "{detail}",
+        "hooper_run.yml -e hooper_run_mode=full, then data_storage_restart.yml -e circonus_confirm=data_storage",
+        MANUAL + '"Updates"',
+    ),
+    "storage_sweeping": _entry(
+        "info",
+        "A node deletes old data.",
+        "no delete sweep",
+        "{detail}",
+        "Wait for its end, or data_storage_sweep.yml -e data_storage_sweep_state=cancelled",
+        MANUAL + '"Delete Sweep"',
+    ),
     # -- the sites
     "site_both_active": _entry(
         "critical",
@@ -956,6 +1061,136 @@ REGISTER = {
         "running",
         _STOP,
         _DC,
+    ),
+    # -- data_storage nodes
+    "storage_silent": _entry(
+        "error",
+        "A data_storage node does not answer on its own host.",
+        "the node to answer for itself",
+        "{why}",
+        "Read /snowth/logs/errorlog and startuplog on {host}, then " + _START,
+        _STORE,
+    ),
+    "storage_watchdog": _entry(
+        "error",
+        "The watchdog killed the child of a data_storage node, because it missed its heartbeats: CPU, IO or memory is "
+        "short, or a disk fails.",
+        "no child that is killed",
+        "{count} in {hours} h, the last: {line}",
+        _FOREGROUND,
+        _STORE,
+    ),
+    "storage_crash": _entry(
+        "error",
+        "The child of a data_storage node crashed.",
+        "no child that crashes",
+        "{count} in {hours} h, the last: {line}",
+        "Send the evidence and the crash dump to support. If it goes on: " + _FOREGROUND,
+        _STORE,
+    ),
+    "storage_gave_up": _entry(
+        "error",
+        "The watchdog of a data_storage node gave up after too many starts of its child.",
+        "a child that stays",
+        "{count} in {hours} h, the last: {line}",
+        "Read the lines before it in /snowth/logs/errorlog on {host}; mend that, then " + _START,
+        _STORE,
+    ),
+    "storage_dumps": _entry(
+        "warning",
+        "A data_storage host has new crash dumps or traces.",
+        "none",
+        "{count} in {hours} h, the newest {path}",
+        "Send the evidence to support and ask for a place for the dump",
+        _STORE,
+    ),
+    "storage_damaged": _entry(
+        "error",
+        "The log of a data_storage node calls a LevelDB store damaged, and it was not repaired since.",
+        "{store} to open",
+        "{line}",
+        "data_storage_repair.yml -e data_storage_repair_limit={host} -e circonus_confirm={host}",
+        MANUAL + '"Repairing Corrupt LevelDB Data Stores"',
+    ),
+    "storage_beyond": _entry(
+        "error",
+        "The log of a data_storage node calls a store damaged for which no repair is documented.",
+        "{store} to open",
+        "{line}",
+        "{why}",
+        MANUAL + '"Reconstituting a Data Storage node"',
+    ),
+    "storage_cpu": _entry(
+        "warning",
+        "The CPUs of a data_storage host are busy (data_storage_diagnose_cpu_percent).",
+        "CPU busy below {limit} %",
+        "{busy} %, load {load} on {cpus} CPUs",
+        "Look what takes it on {host} (top); the node needs 16 CPUs of its own",
+        _STORE,
+    ),
+    "storage_iowait": _entry(
+        "warning",
+        "The CPUs of a data_storage host wait for its disks (data_storage_diagnose_iowait_percent).",
+        "CPU waiting for IO below {limit} %",
+        "{wait} %",
+        "Look which disk is slow on {host} (iostat -x 5), and whether a scrub or a rebuild runs",
+        _STORE,
+    ),
+    "storage_disk_busy": _entry(
+        "warning",
+        "A disk of a data_storage host works all the time (data_storage_diagnose_disk_percent).",
+        "{disk} busy below {limit} %",
+        "{busy} %, {wait} ms for an operation",
+        "Look whether it is slower than the others on {host} (iostat -x 5); a slow one among equals is about to fail",
+        _STORE,
+    ),
+    "storage_disk_errors": _entry(
+        "error",
+        "A disk of a data_storage host has errors that were not corrected, or calls itself unhealthy.",
+        "no uncorrected errors on {disk}",
+        "{errors}",
+        "Replace {disk} of {host} (smartctl -a /dev/{disk})",
+        _STORE,
+    ),
+    "storage_smart_missing": _entry(
+        "info",
+        "The health of the disks of a data_storage host was not read.",
+        "smartctl to be installed",
+        "none",
+        "Install the package smartmontools on {host}",
+        _STORE,
+    ),
+    "storage_pool": _entry(
+        "error",
+        "A ZFS pool of a data_storage host is not healthy.",
+        "all pools healthy",
+        "{said}",
+        "zpool status -v on {host}; replace what it names",
+        _STORE,
+    ),
+    "storage_memory": _entry(
+        "warning",
+        "A data_storage host has little memory left (data_storage_diagnose_memory_percent).",
+        "{limit} % of the memory available",
+        "{available} %",
+        "Look what takes it on {host} (top); when it is the node, ask support",
+        _STORE,
+    ),
+    "storage_oom": _entry(
+        "error",
+        "The kernel of a data_storage host ended processes because memory ran out.",
+        "none since the boot",
+        "{count}",
+        "Look which (dmesg) on {host}; nothing else may run on a host of the node",
+        _STORE,
+    ),
+    "storage_disk_full": _entry(
+        "warning",
+        "The file system of a data_storage node is fuller than it should be (data_storage_diagnose_space_percent).",
+        "{mount} used below {limit} %",
+        "{used} %",
+        "Shorten the retention, or add nodes: nodes should run below 70 %",
+        _STORE,
     ),
 }
 

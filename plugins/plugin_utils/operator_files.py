@@ -32,20 +32,20 @@ def lines(settings: dict, separator: str) -> list:
     return ["%s%s%s" % (name, separator, value) for name, value in (settings or {}).items()]
 
 
-def licenses_conf(text: str) -> str:
-    """Text of ``licenses.conf`` with the licences of ``text`` (XML) in it; '' for none.
+def licenses_conf(text: str, where: str = "data_storage_licenses") -> str:
+    """Text of ``licenses.conf`` with the licences of ``text`` (XML) in it; '' for none. where: they are from.
 
     Source: on-premises documentation, later edition: "license XML goes between the licenses tags". Raises BadInput for
     text that is not XML.
     """
-    text = (text or "").strip()
+    text = re.sub(r"^<\?xml[^>]*\?>", "", (text or "").strip()).strip()
     if not text:
         return ""
     document = text if text.startswith("<licenses") else "<licenses>\n%s\n</licenses>" % text
     try:
         ElementTree.fromstring(document)
     except ElementTree.ParseError as exc:
-        raise BadInput("Expected licences in XML, found text with %s. Correct data_storage_licenses." % exc) from exc
+        raise BadInput("Expected licences in XML, found text with %s. Correct %s." % (exc, where)) from exc
     return document + "\n"
 
 

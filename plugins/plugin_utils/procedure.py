@@ -130,6 +130,8 @@ def _convert(name, spec, value):
     kind = spec.get("type", "str")
     if kind == "int" and isinstance(value, str) and re.fullmatch(r"-?\d+", value.strip()):
         value = int(value)
+    elif kind == "float" and isinstance(value, str) and re.fullmatch(r"-?\d+(\.\d*)?", value.strip()):
+        value = float(value)
     elif kind == "bool" and isinstance(value, str) and value.lower() in ("true", "yes", "false", "no", "1", "0"):
         value = value.lower() in ("true", "yes", "1")
     elif kind in ("str", "path") and isinstance(value, (int, float)) and not isinstance(value, bool):

@@ -9,7 +9,7 @@ import json
 import re
 import textwrap
 
-from ansible_collections.circonus.inside.plugins.plugin_utils import report_findings
+from ansible_collections.circonus.inside.plugins.plugin_utils import report_findings, report_storage
 from ansible_collections.circonus.inside.plugins.plugin_utils import report_picture as picture_of
 from ansible_collections.circonus.inside.plugins.plugin_utils.report_picture import escape, plain, size
 from ansible_collections.circonus.inside.plugins.plugin_utils.report_style import CSS
@@ -317,7 +317,7 @@ def _findings_text(document, width):
         unknown = len(document.get("unknown") or [])
         more = " Not known: %s, see the report." % _count(unknown, "thing") if unknown else ""
         lines.append("%s: %s %s%s" % (_label(document), plain(document.get("reason")), active.strip(), more))
-        return "\n".join(lines + report_findings.sequence_lines(document))
+        return "\n".join(lines + report_findings.sequence_lines(document) + report_storage.lines(document))
     title = "%s: %s, run %s" % (_label(document), document.get("procedure") or "unknown", document.get("run_id"))
     _paragraph(lines, title, width, "", 2)
     (_title, _number, words), (_hosts, checked, _roles) = report_findings.figures(document)
@@ -329,6 +329,7 @@ def _findings_text(document, width):
         _paragraph(lines, "%s: %s" % (word, picture_of.describe(picture)), width, "  ", 3)
     # The steps say what the findings say.
     lines += report_findings.sequence_lines(document) or report_findings.lines(document)
+    lines += report_storage.lines(document)
     return "\n".join(lines)
 
 
@@ -386,12 +387,14 @@ def render_html(document: dict) -> str:
         # The plan is what somebody who runs --check wants to read.
         middle.reverse()
     judged = report_findings.present(document)
-    placed = _PLACED | report_findings.PLACED if judged else _PLACED
+    placed = _PLACED | (report_findings.PLACED if judged else set())
+    placed |= {"storage"} if report_storage.present(document) else set()
     sections = [
         _html_head(document, result),
         _html_notices(document),
         report_findings.html_sequence(document) if judged else "",
         report_findings.html(document) if judged else "",
+        report_storage.html(document),
         *middle,
         report_findings.html_connections(document) if judged else "",
         report_findings.html_tls(document) if judged else "",

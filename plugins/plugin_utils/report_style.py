@@ -129,6 +129,21 @@ tr.failed .state,tr.unreachable .state{color:var(--on);background:var(--bad)}
 .findings .remedy{display:block;margin-top:3px}
 .connections td,.connections th{padding:3px 10px 3px 0}
 .connections tr.silent td{color:var(--bad)}
+.storage .wide{overflow-x:auto}
+.matrix{width:auto;border-collapse:separate;border-spacing:3px}
+.matrix caption{text-align:left;font-size:13px;color:var(--mute);padding:0 0 4px}
+.matrix th,.matrix td{padding:4px 8px;border:0;border-radius:5px;white-space:nowrap;background:var(--soft)}
+.matrix thead th,.matrix tbody th{background:none;color:var(--ink)}
+.matrix .viewed{color:var(--info);text-decoration:underline}
+.matrix .self{color:var(--mute);text-align:center}
+.matrix .green,.key.green{color:var(--ok);background:var(--okbg)}
+.matrix .yellow,.key.yellow{color:var(--warn);background:var(--warnbg);font-weight:650}
+.matrix .red,.key.red{color:var(--on);background:var(--bad);font-weight:650}
+.matrix .unknown,.key.unknown{color:var(--mute);background:var(--soft)}
+.matrix .black{color:#fff;background:#000;outline:1px solid var(--line)}
+.key{display:inline-block;padding:1px 9px;border-radius:5px;font-size:12.5px;white-space:nowrap}
+.nodes thead th,.nodes tbody th{width:auto}
+.nodes{margin-top:12px}
 summary{cursor:pointer;font-weight:600}
 .values th{width:34%;color:var(--ink);padding-right:16px}
 code,pre{font:12.5px/1.45 ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation Mono",monospace}

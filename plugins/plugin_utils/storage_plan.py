@@ -77,7 +77,7 @@ def identity_problems(nodes: list, topology: Topology, view: dict | None = None,
             found.append("%s has the address %s in site.json, its node %s has %s in the topology. Correct the one that "
                          "is wrong first." % (host, node["address"] or "none", identity, member.address or "none"))
         if disks is not None:
-            found += _disk_problems(host, identity, disks)
+            found += disk_problems(host, identity, disks)
     found += ["The topology has the node %s at %s, no host of site.json has this node_id. A stale site.json must not "
               "decide about a cluster." % (node.id, node.address) for node in topology.nodes if node.id not in hosts]
     for node in view["nodes"] if view else ():
@@ -88,7 +88,8 @@ def identity_problems(nodes: list, topology: Topology, view: dict | None = None,
     return found
 
 
-def _disk_problems(host, identity, disks):
+def disk_problems(host: str, identity: str, disks: dict) -> list:
+    """Sentences about what is below /snowth/data of a host. disks: {host: [uuids] or None when it was not read}."""
     on_disk = disks.get(host)
     if on_disk is None:
         return ["The node id below /snowth/data of %s was not read. Look whether /snowth is mounted." % host]
@@ -128,7 +129,8 @@ def restart_plan(nodes: list, topology: Topology, view: dict, run: dict, disks: 
 
     run: {"since": epoch seconds of the first start of this run, "started": {host: epoch seconds or None}, "parallel":
     ``one`` or ``sides``, "hosts": those that are wanted or None for all, "restart_s", "settle_s": measured seconds of a
-    node, optional}. More than in any verdict: ``waves``: [[host]], ``done``: hosts that were restarted in this run and
+    node, optional, "verb": what is done, Restart by default, "notes": {host: what the plan says of it more}, optional}.
+    More than in any verdict: ``waves``: [[host]], ``done``: hosts that were restarted in this run and
     have settled, ``settle``: hosts that were and have not, ``estimate_s``, ``gate``: id of what refuses or ''.
     """
     problems = identity_problems(nodes, topology, view, disks)
@@ -159,8 +161,10 @@ def restart_plan(nodes: list, topology: Topology, view: dict, run: dict, disks: 
     node_s = float(run.get("restart_s") or RESTART_S) + float(run.get("settle_s") or SETTLE_S)
     estimate = len(order) * node_s + (float(run.get("settle_s") or SETTLE_S) if settle else 0.0)
     plan = ["Wait until %s is green towards every other node" % host for host in settle]
-    plan += ["Restart %s and wait until every node is green" % " and ".join(wave) for wave in order]
-    plan += ["%s was restarted in this run and has settled." % host for host in done]
+    verb, notes = run.get("verb") or "Restart", run.get("notes") or {}
+    plan += ["; ".join(["%s %s and wait until every node is green" % (verb, " and ".join(wave)),
+                        *(notes[host] for host in wave if notes.get(host))]) for wave in order]
+    plan += ["%s was %sed in this run and has settled." % (host, verb.lower()) for host in done]
     base = {"plan": plan, "warnings": [], "waves": order, "done": done, "settle": settle, "estimate_s": estimate,
             "gate": ""}
     if not order and not settle:
@@ -171,5 +175,4 @@ def restart_plan(nodes: list, topology: Topology, view: dict, run: dict, disks: 
         result="proceed",
         reason="Restart %d data_storage node%s in %d wave%s, %s." % (
             count, "" if count == 1 else "s", len(order), "" if len(order) == 1 else "s", duration(estimate)),
-        done_text="%d data_storage node%s restarted; every node is green." % (count, "" if count == 1 else "s"),
     )

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import beside
+import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,6 +43,10 @@ BOUNDARIES = (
 def torture(first, *others):
     """Of kinds of a test that take minutes each: all for `make torture`, the first one otherwise."""
     return (first, *others) if os.environ.get("CIRCONUS_TORTURE") else (first,)
+
+
+#: A test that takes long, of something that a test of every run shows in another way.
+LONG = pytest.mark.skipif(not os.environ.get("CIRCONUS_TORTURE"), reason="only in make torture: it takes long")
 
 
 def wait_until(condition, timeout: float, what: str, interval: float = 0.2):

@@ -21,20 +21,26 @@ QUICK = {"circonus_confirm": "data_storage", "data_storage_restart_limit": ["eas
 
 
 class Storage:
-    """The three nodes of the site east."""
-
-    hosts = ("east-store1", "east-store2", "east-store3")
+    """The nodes of the site east: three, or as many as the lab was brought up with (``lab up --stores``)."""
 
     def __init__(self, lab):
         self.lab = lab
         site = json.loads((lab.inventory / "site.east.json").read_text())
+        store = site["svclist"]["data_storage"]
+        self.hosts = tuple(store["_machlist"])
+        self.sides = [store[side] for side in ("side_a", "side_b") if side in store]
         self.ids = {host: site["machinfo"][host]["node_id"] for host in self.hosts}
         self.addresses = {host: site["machinfo"][host]["ip_address"] for host in self.hosts}
 
-    def starts(self, hosts=hosts):
+    def starts(self, hosts=None):
         """When the unit of each host was started last, by systemd."""
         return {host: self.lab.on(host, "systemctl", "show", "-p", "ExecMainStartTimestampMonotonic,ExecMainPID",
-                                  UNIT).stdout for host in hosts}
+                                  UNIT).stdout for host in hosts or self.hosts}
+
+    def boots(self, hosts=None):
+        """When each host was booted last, by systemd."""
+        return {host: self.lab.on(host, "systemctl", "show", "-p", "UserspaceTimestampMonotonic").stdout
+                for host in hosts or self.hosts}
 
     def gossip(self, host="east-store1"):
         url = "http://%s:8112/gossip/json" % self.addresses[host]
@@ -45,7 +51,8 @@ class Storage:
         """Whether all nodes tell of all others, young and level."""
         for host in self.hosts:
             rows = self.gossip(host)
-            if len(rows) != 3 or any(float(row["gossip_age"]) >= 2 or len(row["latency"]) < 2 for row in rows):
+            if len(rows) != len(self.hosts) or any(
+                    float(row["gossip_age"]) >= 2 or len(row["latency"]) < len(rows) - 1 for row in rows):
                 return False
             if any(float(value) >= 30 for row in rows for value in row["latency"].values()):
                 return False
@@ -67,6 +74,25 @@ class Storage:
 
     def restart(self, *options, **more):
         return self.lab.play("data_storage_restart", *options, **dict(QUICK, **more))
+
+    @contextlib.contextmanager
+    def release(self, text):
+        """All nodes on another release with empty numbers, which no release takes from the other kind; and back."""
+        def change(*argv):
+            for host in self.hosts:
+                self.lab.on(host, "systemctl", "stop", UNIT)
+            for host in self.hosts:
+                self.lab.on(host, "sh", "-c", "rm -f /snowth/data/*/numeric.sqlite* /snowth/nntbs/*/numeric.sqlite*")
+                self.lab.on(host, *argv)
+            for host in self.hosts:
+                self.lab.on(host, "systemctl", "start", UNIT)
+            self.settle()
+
+        change("sh", "-c", "mkdir -p %s; echo %s > %s/release" % (FAULTS, text, FAULTS))
+        try:
+            yield
+        finally:
+            change("rm", "-f", FAULTS + "/release")
 
     @contextlib.contextmanager
     def traffic(self, host="east-app2"):
@@ -98,3 +124,13 @@ class Storage:
         result.update(json.loads(process.stdout.splitlines()[-1]))
         seen = self.lab.on(host, "cat", directory + "/seen").stdout
         result["seen"] = [json.loads(line) for line in seen.splitlines()]
+
+
+def outages(seen):
+    """[(addresses that went down together, highest latency told just before)] of the looks of a watcher."""
+    found, before = [], {"down": [], "worst": 0.0}
+    for look in seen:
+        if set(look["down"]) - set(before["down"]):
+            found.append((look["down"], before["worst"]))
+        before = look
+    return found

@@ -14,8 +14,10 @@ import sys
 import threading
 import time
 import urllib.request
+import uuid
 
-CHECK = "c0000000-0000-4000-8000-000000000001"
+#: One of its own for each run: of two values for one minute the higher stays, whoever wrote last.
+CHECK = str(uuid.uuid4())
 PORT = 8112
 NUMBER_OF_METRICS = 20
 

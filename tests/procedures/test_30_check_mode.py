@@ -21,6 +21,13 @@ PARAMETERS = {
     "web_db_failover": {"web_db_failover_to": "ACTIVE-app3", "circonus_confirm": "ACTIVE-app3"},
     "web_db_rejoin": {"web_db_rejoin_host": "OTHER-app1", "circonus_confirm": "OTHER-app1"},
     "data_storage_restart": {"circonus_confirm": "data_storage"},
+    "data_storage_license": {"data_storage_license_file": str(Path(__file__).parent / "licenses.xml"),
+                             "circonus_confirm": "data_storage"},
+    "data_storage_sweep": {"data_storage_sweep_before": "2019-01-01", "circonus_confirm": "data_storage:2019-01-01"},
+    "data_storage_repair": {"circonus_confirm": "east-store1"},
+    "data_storage_diagnose": {"data_storage_diagnose_fail_on": "critical"},
+    "data_storage_rebuild": {"data_storage_rebuild_node": "ACTIVE-store2", "circonus_confirm": "ACTIVE-store2"},
+    "data_storage_condense": {"circonus_confirm": "data_storage"},
     "service_operate": {"service_operate_role": "mq"},
     "service_restart": {"service_restart_role": "mq", "circonus_confirm": "mq"},
     "service_restart_dependents": {"service_restart_dependents_of": "web_db"},
@@ -28,6 +35,8 @@ PARAMETERS = {
     "ca_bootstrap_standby": {"ca_bootstrap_standby_site": "OTHER", "circonus_confirm": "OTHER"},
     "pki_connectivity": {"pki_connectivity_from": "api", "pki_connectivity_to": "stratcon"},
 }
+#: What this lab lacks, and a part of the sentence that says so.
+REFUSED = {"data_storage_sweep": "has no delete sweep", "data_storage_condense": "this host has no program zfs"}
 #: Playbooks whose names begin so are tested on the lab of the CA.
 CA = ("ca_", "pki_")
 
@@ -95,6 +104,11 @@ def changes_nothing(lab, playbook):
     if playbook == "platform_check":
         # What the tests before this one left in logs is found, and said by the exit code.
         assert run.report["checked"]["hosts"] == run.report["checked"]["of"] > len(HOSTS), run
+    elif playbook == "data_storage_status":
+        # How full the disk of the machine is, may be found as well.
+        assert run.report["checked"]["hosts"] == run.report["checked"]["of"] > 2, run
+    elif playbook in REFUSED:
+        assert run.result == "refused" and REFUSED[playbook] in run.report["reason"], run
     else:
         assert run.rc == 0, run
     for host, lines in before.items():

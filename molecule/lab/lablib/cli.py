@@ -42,6 +42,15 @@ def parser():
     up.add_argument(
         "--edition", choices=["later", "2019"], default="later", help="edition of the manual that stand-ins follow"
     )
+    up.add_argument("--zfs", action="store_true", help="the store's data on real ZFS (zfs-fuse); needs /dev/fuse")
+    up.add_argument(
+        "--stores",
+        type=int,
+        default=0,
+        metavar="N",
+        help="one small site with so many data_storage nodes (2 to 12) instead of the whole inventory",
+    )
+    up.add_argument("--sided", action="store_true", help="with --stores: half of the nodes on each of two sides")
     up.add_argument("--no-guard", action="store_true", help="do not install the web_db guard")
     up.add_argument("--no-converge", action="store_true", help="containers and networks only, no site.json, no Hooper")
     up.add_argument("--snapshot", action="store_true", help="keep the hosts as they are then, for a quick reset")
@@ -97,6 +106,8 @@ def dispatch(options):
         return 0
     lab = cluster.Lab(project, say=lambda text: print(text, flush=True))
     if options.command == "up":
+        if options.sided and not options.stores:
+            raise LabError("--sided needs --stores, such as --stores 6 --sided")
         with project.lock():
             lab = cluster.Lab(project, say=lab.say)
             lab.up(
@@ -107,6 +118,9 @@ def dispatch(options):
                 guard=not options.no_guard,
                 converge=not options.no_converge,
                 keep=options.snapshot,
+                zfs=options.zfs,
+                count=options.stores,
+                sided=options.sided,
             )
         print(cluster.describe(lab.status()))
         return 0

@@ -7,13 +7,14 @@ import shutil
 import subprocess
 import time
 
-from . import LabError, image, layout, podman
+from . import LabError, image, layout, podman, stores
 from .layout import CLIENT, DNS, Plan
 from .paths import CACHE, ROOT, locked, write
 
 DATA_BAG = "/opt/circonus/var/chef-solo/data_bags/service_map"
 HOOPER = "/opt/circonus/bin/run-hooper"
 HOOPER_PASSES = 4
+FUSE = "/dev/fuse"
 BOOT_DEADLINE = 120
 INSTALL_BROKER = "/opt/circonus/libexec/lab/bin/install-broker"
 HUB_SCRIPTS = ("/www/bin/noit/noit_activation.pl", "/www/bin/noit/stratcon_sync.pl")
@@ -110,12 +111,31 @@ class Lab:
 
     # -- up ----------------------------------------------------------------------------------------------------------
 
-    def up(self, inventory, pg="15", clients="ip_alias", edition="later", guard=True, converge=True, keep=False):
+    def up(
+        self,
+        inventory,
+        pg="15",
+        clients="ip_alias",
+        edition="later",
+        guard=True,
+        converge=True,
+        keep=False,
+        zfs=False,
+        count=0,
+        sided=False,
+    ):
         from . import snapshot
 
         started = time.monotonic()
         podman.prepare()
         wanted = {"inventory_source": os.path.realpath(inventory), "pg": pg, "clients": clients, "edition": edition}
+        if zfs:
+            wanted["zfs"] = True
+            if not os.path.exists(FUSE):
+                raise LabError("--zfs needs %s, which this machine does not have (modprobe fuse)" % FUSE)
+        if count:
+            wanted.update(stores=count, sided=sided)
+            stores.check(count, sided)
         existing = podman.containers(self.project)
         if existing and self.state:
             if os.environ.get("LAB_NET"):
@@ -168,7 +188,7 @@ class Lab:
     def claim(self, inventory, wanted, image_name):
         """Choose networks and make them before another lab chooses."""
         net = layout.choose_net(self.project)
-        layout.copy_inventory(inventory, self.project, net, wanted["edition"])
+        layout.copy_inventory(inventory, self.project, net, wanted["edition"], stores.wish(wanted))
         self.state = dict(wanted, net=net, image=image_name, ready=False)
         hosts = layout.read_inventory(self.project.inventory)
         self.plan = Plan(net, hosts)
@@ -198,7 +218,13 @@ class Lab:
 
     def renew_inventory(self):
         """Make the working copy again as it was at the beginning."""
-        layout.copy_inventory(self.state["inventory_source"], self.project, self.plan.net, self.state["edition"])
+        layout.copy_inventory(
+            self.state["inventory_source"],
+            self.project,
+            self.plan.net,
+            self.state["edition"],
+            stores.wish(self.state),
+        )
         layout.write_lab_variables(self.project, self.plan, self.state["clients"], self.state["edition"])
 
     def create(self, tell=True):
@@ -303,6 +329,9 @@ class Lab:
             "--systemd=always",
             "--stop-timeout",
             "5",
+            # A host that reboots itself comes back; one that is killed or stopped from outside does not.
+            "--restart",
+            "unless-stopped",
             "--label",
             "circonus-lab.project=" + project.name,
             "--label",
@@ -315,8 +344,15 @@ class Lab:
         ]
         if name == "router":
             options += ["--sysctl", "net.ipv4.ip_forward=1"]
+        if self.state.get("zfs") and any(host.name == name and "data_storage" in host.roles for host in self.hosts):
+            options += ["--device", FUSE, "--cap-add", "SYS_ADMIN"]
         for network, address, interface in legs:
-            options += ["--network", "%s:ip=%s,interface_name=%s" % (project.network(network), address, interface)]
+            # A machine that boots again has the same address of hardware; its neighbours still know it.
+            options += [
+                "--network",
+                "%s:ip=%s,mac=%s,interface_name=%s"
+                % (project.network(network), address, layout.hardware_address(address), interface),
+            ]
         mounts = {
             os.path.join(directory, "facts.json"): "/etc/circonus-lab.json",
             os.path.join(directory, "network"): "/etc/circonus-lab.network",
@@ -355,7 +391,9 @@ class Lab:
             self.converge()
             self.attach_client_address()
             # Brokers are not Hooper's: the lab installs them, while Ansible installs the guard elsewhere.
-            steps = [self.install_brokers] + ([self.install_guard] if guard else [])
+            # A lab for its store does without the guard: its database has no standby.
+            guarded = guard and not self.state.get("stores")
+            steps = [self.install_brokers] + ([self.install_guard] if guarded else [])
             podman.parallel(lambda step: step(), steps)
         self.state["ready"] = True
         self.project.save(self.state)

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 
-from . import LabError, podman
+from . import LabError, podman, stores
 from .paths import DEFAULT_PROJECT, ROOT, write
 
 HOME_NET = "10.89.100"  # what inventories/lab is written for: +1 east, +2 west, +3 service
@@ -166,9 +166,13 @@ class Plan:
         return [(host.site, host.address, "site0"), ("service", host.service, "svc0")]
 
     def host_routes(self, host):
-        """Return an `ip -batch` file: the other site through the router, and answers leave by the leg they came in."""
+        """Return an `ip -batch` file: the other site through the router, and answers leave by the leg they came in.
+
+        A host that reboots itself keeps its network from podman: what a boot would end goes first.
+        """
         router = "%s.%d" % (self.prefix(host.site), ROUTER)
-        lines = [
+        lines = ["address flush dev svc0 secondary", "rule flush table 100"]
+        lines += [
             "route replace %s via %s dev site0" % (self.subnets()[site], router)
             for site in self.sites
             if site != host.site
@@ -214,6 +218,11 @@ def choose_net(project):
     raise LabError("no free networks between 10.89.104 and 10.89.255; set LAB_NET to a free prefix")
 
 
+def hardware_address(address):
+    """Return the MAC address of a leg with this IPv4 address: locally administered, the same at every start."""
+    return "02:42:" + ":".join("%02x" % int(part) for part in address.split("."))
+
+
 def used_subnets():
     names = podman.run("network", "ls", "-q").stdout.split()
     used = []
@@ -226,10 +235,11 @@ def used_subnets():
     return used
 
 
-def copy_inventory(source, project, net, edition="later"):
+def copy_inventory(source, project, net, edition="later", store=None):
     """Make the working copy of an inventory, its addresses moved to the lab's own networks.
 
-    An inventory may hold `edition-<edition>.json`: {file name: what that edition's lab has besides}.
+    An inventory may hold `edition-<edition>.json`: {file name: what that edition's lab has besides}. store: (number,
+    sided) of `lab up --stores`, for one site of it.
     """
     if not os.path.isdir(source):
         raise LabError("inventory directory %s does not exist" % source)
@@ -256,6 +266,8 @@ def copy_inventory(source, project, net, edition="later"):
                 text,
                 mode=0o600 if name.endswith(".json") else 0o644,
             )
+    if store:
+        stores.reshape(project.inventory, *store)
 
 
 def read_additions(path):

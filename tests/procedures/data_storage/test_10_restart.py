@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import pytest
-from running_lab import Lab, wait_until
-from storage_lab import QUICK, Storage
+from running_lab import LONG, Lab, wait_until
+from storage_lab import QUICK, UNIT, Storage, outages
 
 
 @pytest.fixture(scope="module")
@@ -14,16 +14,6 @@ def storage(tmp_path_factory):
     """The running cluster, green."""
     found = Storage(Lab(tmp_path_factory.mktemp("reports")))
     found.settle()
-    return found
-
-
-def outages(seen):
-    """[(addresses that went down together, highest latency told just before)] of the looks of a watcher."""
-    found, before = [], {"down": [], "worst": 0.0}
-    for look in seen:
-        if set(look["down"]) - set(before["down"]):
-            found.append((look["down"], before["worst"]))
-        before = look
     return found
 
 
@@ -71,6 +61,7 @@ class TestRestart:
         assert after["east-store1"] == first
         assert all(after[host] != before[host] for host in storage.hosts[1:])
 
+    @LONG
     def test_a_killed_controller_is_continued(self, storage):
         before = storage.starts()
         assert storage.lab.kill_after("data_storage_restart", "Restart data_storage", **dict(
@@ -82,6 +73,74 @@ class TestRestart:
         assert run.rc == 0, run
         assert storage.starts()["east-store1"] == first["east-store1"] != before["east-store1"]
         assert storage.starts()["east-store3"] != before["east-store3"]
+
+
+class TestModes:
+    """Whole hosts, and only the nodes whose package changed."""
+
+    REBOOT = {"data_storage_restart_how": "reboot", "data_storage_restart_boot_s": 240}
+    PROGRAM = "/opt/circonus/sbin/snowthd"
+
+    def test_every_measurement_survives_a_reboot_of_each_host(self, storage):
+        boots, west = storage.boots(), storage.boots(("west-store1", "east-app1"))
+        with storage.traffic() as traffic:
+            run = storage.restart(**self.REBOOT)
+        assert run.rc == 0 and run.result == "ok", run
+        after = storage.boots()
+        assert all(after[host] != boots[host] for host in storage.hosts)
+        assert storage.boots(("west-store1", "east-app1")) == west
+        assert traffic["acknowledged"] > 200 and traffic["lost"] == [], traffic
+        stops = outages(traffic["seen"])
+        assert max(len(look["down"]) for look in traffic["seen"]) == 1
+        assert {address for down, _worst in stops for address in down} == set(storage.addresses.values())
+        assert all(worst < 30 for _down, worst in stops), stops
+        line = "Reboot east-store3 and wait until every node is green; long_tail_storage of east-store3 goes down"
+        assert line + " with it" in run.output, run
+        for host in storage.hosts:
+            wait_until(lambda host=host: storage.lab.on(host, "systemctl", "is-system-running", check=False).stdout
+                       == "running\n", 60, "all that is on %s runs" % host)
+        assert storage.lab.active_units("east-store3", "circonus-ltstore-rsync")
+
+    @LONG
+    def test_a_killed_run_is_continued_with_the_hosts_that_were_not_booted(self, storage):
+        boots = storage.boots()
+        assert storage.lab.kill_after("data_storage_restart", "Reboot the host", **dict(QUICK, **self.REBOOT))
+        wait_until(lambda: storage.lab.active_units("east-store1", UNIT), 60, "the first node serves")
+        # A restart of the service alone is no reboot.
+        storage.settle()
+        storage.lab.on("east-store2", "systemctl", "restart", UNIT)
+        storage.settle()
+        first = storage.boots()
+        assert first["east-store1"] != boots["east-store1"] and first["east-store2"] == boots["east-store2"]
+        run = storage.restart(**self.REBOOT)
+        assert run.rc == 0 and "east-store1 was rebooted in this run and has settled" in run.output, run
+        after = storage.boots()
+        assert after["east-store1"] == first["east-store1"]
+        assert all(after[host] != first[host] for host in storage.hosts[1:])
+
+    def test_only_the_node_whose_program_was_replaced_is_restarted(self, storage):
+        before, change = storage.starts(), {"data_storage_restart_only": "changed"}
+        run = storage.restart(**change)
+        assert run.rc == 0 and run.result == "nothing_to_do" and storage.starts() == before, run
+        storage.lab.on("east-store2", "mv", self.PROGRAM, self.PROGRAM + ".away")
+        try:
+            run = storage.restart(**change)
+        finally:
+            storage.lab.on("east-store2", "mv", self.PROGRAM + ".away", self.PROGRAM)
+        assert run.rc != 0 and run.result == "refused", run
+        assert "%s cannot be read" % self.PROGRAM in run.report["reason"], run
+        # As a package manager does it.
+        replace = "p=$(readlink -f %s) && cp -p $p $p.new && mv $p.new $p" % self.PROGRAM
+        storage.lab.on("east-store2", "sh", "-c", replace)
+        run = storage.restart("--check", **change)
+        assert "Restart east-store2 and wait until every node is green; on east-store2 snowthd runs since" in run.output
+        assert "east-store1 is left alone: snowthd runs since" in run.output and storage.starts() == before, run
+        run = storage.restart(**change)
+        assert run.rc == 0 and run.result == "ok", run
+        after = storage.starts()
+        assert after["east-store2"] != before["east-store2"]
+        assert all(after[host] == before[host] for host in ("east-store1", "east-store3"))
+        assert storage.restart(**change).result == "nothing_to_do"
 
 
 class TestGates:

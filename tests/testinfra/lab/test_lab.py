@@ -156,6 +156,30 @@ class TestNetwork:
         assert ping(lab, "west-store1")[0]
 
 
+class TestReboot:
+    HOST, BOOT = "west-store2", "systemctl show -p UserspaceTimestampMonotonic"
+
+    def test_a_host_that_reboots_itself_comes_back_without_what_a_boot_ends(self, lab):
+        host, address = lab.host(self.HOST), lab.hosts[self.HOST]["service_address"]
+        alias = address.rpartition(".")[0] + ".210"
+        host.run_test("ip address add %s/24 dev svc0", alias)
+        before = host.run(self.BOOT).stdout
+        host.run("systemctl reboot")
+        eventually(lambda: host.run(self.BOOT).stdout.strip() not in ("", before.strip()), 60, "it booted")
+        eventually(lambda: host.run("systemctl is-system-running").stdout.strip() == "running", 120, "all units run")
+        assert alias not in host.run("ip -o address").stdout
+        assert reaches(lab, "client", address) and ping(lab, self.HOST)[0]
+
+    def test_a_host_that_is_killed_stays_off(self, lab):
+        lab("host", "kill", self.HOST)
+        try:
+            states = {entry["name"]: entry["state"] for entry in json.loads(lab("status", "--json"))["hosts"]}
+            assert states[self.HOST] == "exited" and not ping(lab, self.HOST)[0]
+        finally:
+            lab("host", "start", self.HOST)
+        assert ping(lab, self.HOST)[0]
+
+
 class TestWriter:
     def test_loses_nothing_over_a_restart_of_the_primary(self, lab):
         lab("writer", "start")

@@ -37,6 +37,11 @@ class TestPlan:
         assert "rule add pref 100 from 10.89.102.11 table 100" in routes
         assert "route replace default via 10.89.102.254 dev site0 table 100" in routes
 
+    def test_a_second_boot_in_the_same_network_finds_it_as_the_first_one_did(self):
+        lines = pair().host_routes(pair().hosts[0]).splitlines()
+        assert lines[:2] == ["address flush dev svc0 secondary", "rule flush table 100"]
+        assert all(" replace " in line or line.startswith("rule add pref 100") for line in lines[2:])
+
     def test_one_site_alone_works(self):
         plan = layout.Plan("10.89.100", [host("app1", "10.89.101.11")])
         assert list(plan.subnets()) == ["app1", "service"]
@@ -53,6 +58,10 @@ class TestPlan:
         hosts = [host("%s-a" % site, "10.89.%d.11" % number) for number, site in enumerate("abc", 101)]
         with pytest.raises(LabError, match="two sites"):
             layout.Plan("10.89.100", hosts)
+
+
+def test_a_leg_has_the_same_hardware_address_at_every_start():
+    assert layout.hardware_address("10.89.101.33") == "02:42:0a:59:65:21"
 
 
 class TestCopyInventory:

@@ -120,7 +120,7 @@ class TestGate:
         path = os.path.join(os.path.dirname(os.path.abspath(__file__)), *([".."] * 4 + ["docs", "data_storage.md"]))
         with io.open(path, encoding="utf-8") as page:
             told = [line.split("`")[1] for line in page if line.startswith("| `")]
-        assert told == list(irondb_gate.GATES) + ["short", "too_many", "journal"]
+        assert told == list(irondb_gate.GATES) + list(irondb_gate.STOPS)
 
     @pytest.mark.parametrize("gate_id", list(irondb_gate.GATES))
     def test_a_gate_that_is_forced_open_would_be_noticed(self, gate_id, monkeypatch):
@@ -281,3 +281,27 @@ class TestSafeToStop:
         before = copy.deepcopy(view)
         self.stop(view, THREE, 0, 1)
         assert view == before
+
+
+class TestViewsOfTheRest:
+    """Who has to tell gossip when a sick node is to be repaired."""
+
+    def ask(self, view, given, strict=False):
+        return irondb_gate.safe_to_stop(view, [given.nodes[-1].id], given, strict=strict)
+
+    def test_of_two_nodes_the_one_that_stays_is_enough(self):
+        given = cluster(2)
+        view = green(given, viewers=(0,))
+        silent(view, 1, "refused")
+        assert self.ask(view, given)["safe"] and not self.ask(view, given, strict=True)["safe"]
+
+    def test_of_three_both_that_stay_are_wanted(self):
+        given = cluster(3)
+        view = green(given, viewers=(0,))
+        assert [reason["id"] for reason in self.ask(view, given)["reasons"]] == ["viewpoints"]
+
+    def test_nobody_is_never_enough(self):
+        given = cluster(2)
+        view = green(given, viewers=())
+        silent(view, 1, "refused")
+        assert "viewpoints" in [reason["id"] for reason in self.ask(view, given)["reasons"]]

@@ -13,7 +13,12 @@ import time
 import pytest
 
 from ansible.module_utils import basic
-from ansible_collections.circonus.inside.plugins.modules import irondb_info, irondb_safe_to_stop, irondb_wait
+from ansible_collections.circonus.inside.plugins.modules import (
+    irondb_info,
+    irondb_probe,
+    irondb_safe_to_stop,
+    irondb_wait,
+)
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "module_utils"))
 from storage_nodes import Nodes
@@ -109,23 +114,35 @@ class TestInfo:
         assert "address:port" in run(irondb_info, hosts=["db1:x"])["msg"]
 
 
+class TestProbe:
+    def test_the_own_node_tells_everything_but_its_gossip(self, nodes, run, tmp_path):
+        (tmp_path / nodes.nodes[1].id).mkdir()
+        found = run(irondb_probe, hosts=[nodes.host(1), nodes.host(0)], own=True, data_dir=str(tmp_path))
+        assert found["node"]["state"]["identity"] == nodes.nodes[1].id and "gossip" not in found["node"]
+        assert found["node"]["stats"]["semver"] == "0.19.3" and (found["node"]["sweep"] is None) is not nodes.old
+        assert found["view"] is None and found["node_ids"] == [nodes.nodes[1].id]
+
+    def test_a_node_that_is_down_is_no_failure(self, nodes, run):
+        nodes.nodes[0].stop()
+        found = run(irondb_probe, hosts=[nodes.host(0), nodes.host(1)], own=True, cluster=True)
+        assert found["node"]["problem"] == "refused" and [reason["id"] for reason in found["reasons"]] == ["peer_down"]
+
+    def test_the_package_is_looked_at_when_it_is_asked_for(self, nodes, run):
+        found = run(irondb_probe, hosts=[nodes.host(0)])
+        assert found["package_changed"] is None and found["package_reason"] == "" and found["booted_s"] > 0
+        found = run(irondb_probe, hosts=[nodes.host(0)], package=True, units=["circonus-none-of-it"])
+        assert found["package_changed"] is None and found["package_reason"] == "no snowthd runs"
+
+
 class TestWait:
     FAST = dict(spacing=0.05, minimum=0.0, page_timeout=1.0)
 
-    def test_settles(self, nodes, run, tmp_path):
-        path = tmp_path / "progress"
-        found = run(irondb_wait, hosts=[nodes.host(0)], node=nodes.nodes[1].id, timeout=5, progress_path=str(path),
-                    **self.FAST)
+    def test_settles(self, nodes, run):
+        found = run(irondb_wait, hosts=[nodes.host(0)], node=nodes.nodes[1].id, timeout=5, **self.FAST)
         assert found["settled"] and found["polls"] == 3 and found["progress"].endswith("green 3 of 3")
-        assert len(path.read_text().splitlines()) == 3 and "Z " in path.read_text()
 
-    def test_writes_nothing_in_check_mode(self, nodes, run, tmp_path):
-        found = run(irondb_wait, check=True, hosts=[nodes.host(0)], timeout=5, progress_path=str(tmp_path / "progress"),
-                    **self.FAST)
-        assert found["settled"] and not list(tmp_path.iterdir())
-
-    def test_a_file_that_cannot_be_written_is_no_reason_to_stop(self, nodes, run, tmp_path):
-        assert run(irondb_wait, hosts=[nodes.host(0)], timeout=5, progress_path=str(tmp_path), **self.FAST)["settled"]
+    def test_waits_in_check_mode_as_well(self, nodes, run):
+        assert run(irondb_wait, check=True, hosts=[nodes.host(0)], timeout=5, **self.FAST)["settled"]
 
     @pytest.mark.parametrize("mode, gate_id", MODES)
     def test_fails_in_time_and_names_the_gate(self, modern, run, mode, gate_id):

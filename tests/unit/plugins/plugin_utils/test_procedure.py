@@ -15,6 +15,7 @@ META = {
         "move_to": {"type": "str", "required": True, "description": "Where to. More words."},
         "move_mode": {"type": "str", "choices": ["slow", "fast"], "default": "slow"},
         "move_limit": {"type": "int", "default": 3},
+        "move_pause_s": {"type": "float", "default": 2.0},
         "move_force": {"type": "bool", "default": False},
         "move_hosts": {"type": "list"},
     }
@@ -32,6 +33,11 @@ class TestCheckParameters:
         assert values["move_hosts"] == ["a", "b"]
         assert values["circonus_report_dir"] == "reports/"
 
+    @pytest.mark.parametrize("given, value", [("5", 5.0), ("2.5", 2.5), (7, 7), (None, 2.0)])
+    def test_seconds_as_the_command_line_gives_them(self, given, value):
+        values, problems = procedure.check_parameters(META, "move", {"move_to": "x", "move_pause_s": given})
+        assert problems == [] and values["move_pause_s"] == value
+
     @pytest.mark.parametrize(
         "given,word",
         [
@@ -39,6 +45,7 @@ class TestCheckParameters:
             ({"move_to": "x", "move_mode": "wild"}, "slow, fast"),
             ({"move_to": "x", "move_limit": "many"}, "type int"),
             ({"move_to": "x", "move_limit": True}, "type int"),
+            ({"move_to": "x", "move_pause_s": "soon"}, "type float"),
             ({"move_to": "x", "move_forse": True}, "Did you mean move_force?"),
         ],
     )

@@ -183,13 +183,21 @@ class TestStart:
         assert "holds NNT data" in self.refused(cluster)
 
 
-class TestHang:
-    def test_of_http_ends_with_the_fault(self, cluster):
+class TestHttpFaults:
+    def test_a_hang_ends_with_the_fault(self, cluster):
         cluster.node(0)
         cluster.fault(0, "http-hang")
         with pytest.raises((OSError, net.Closed)):
             cluster.ask(0, "/state", seconds=0.5)
         cluster.heal(0, "http-hang")
+        assert cluster.ask(0, "/state")[0] == 200
+
+    def test_answers_errors_while_the_fault_is_there(self, cluster):
+        cluster.node(0)
+        cluster.fault(0, "http-error")
+        for path in ("/state", "/gossip/json", "/nowhere"):
+            assert cluster.ask(0, path)[0] == 500
+        cluster.heal(0, "http-error")
         assert cluster.ask(0, "/state")[0] == 200
 
 

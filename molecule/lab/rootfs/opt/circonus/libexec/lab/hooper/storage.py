@@ -4,6 +4,7 @@ import grp
 import hashlib
 import os
 import struct
+import subprocess
 
 from hooper.site_file import FATAL
 
@@ -16,6 +17,7 @@ SNOWTH, RSYNC, REDIS, ELASTIC = (
 ETC = "/opt/circonus/etc"
 STORES = ("data", "text", "hist", "raw_db", "surrogate_db", "metric_name_db", "nntbs")
 RELEASES = {"2019": "2019-11-04", "later": "2021-11-29"}  # of the store's package, by edition
+BUSY = ("raw_db", "surrogate_db")
 SLOTS = 512
 LONG_TAIL = "/ltstore"
 
@@ -60,7 +62,12 @@ def data_storage(run, site, facts, name):
     run.directory("/snowth", 0o755, "nobody", "nobody")
     for name in ("logs", "localstate", "redo"):
         run.directory(f"/snowth/{name}", 0o755, "nobody", "nobody")
+    base = dataset("/snowth")
     for store in STORES:
+        if base and not exists(f"{base}/{store}"):
+            options = ["-o", "logbias=throughput"] if store in BUSY else []
+            command = ["zfs", "create", *options, f"{base}/{store}"]
+            run.resource(f"zfs[{base}/{store}]", True, lambda command=command: run.run(command, check=True))
         run.directory(f"/snowth/{store}", 0o755, "nobody", "nobody")
         run.directory(f"/snowth/{store}/{ident}", 0o755, "nobody", "nobody")
     copies = max(1, int(site.role("data_storage").get("ncopies", 2)))
@@ -82,6 +89,20 @@ def data_storage(run, site, facts, name):
         run.link("/opt/circonus/bin/snowth-start", "/opt/circonus/libexec/lab/bin/snowth-start")
     run.unit_file(SNOWTH)
     run.later([SNOWTH], restart=changed)
+
+
+def dataset(path):
+    """The ZFS data set that is mounted there, an empty text without one."""
+    if not os.path.ismount(path):
+        return ""
+    found = subprocess.run(["zfs", "list", "-H", "-o", "name", path], stdout=subprocess.PIPE, text=True, check=False)
+    return found.stdout.strip() if found.returncode == 0 else ""
+
+
+def exists(name):
+    """Whether there is a data set, mounted or not."""
+    found = subprocess.run(["zfs", "list", "-H", name], capture_output=True, check=False)
+    return found.returncode == 0
 
 
 def settings(run, facts):

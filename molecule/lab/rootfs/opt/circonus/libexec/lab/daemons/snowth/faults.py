@@ -9,6 +9,7 @@ gossip-lost         node ids, or all: gossip to and from these is lost
 gossip-numbers      any: times of gossip are bare numbers, as of older builds
 disk-full           any: nothing can be stored, and no space is left
 http-hang           any: connections are accepted and requests not answered while the file is there
+http-error          any: every request is answered with 500 and an error
 sweep-rate          metrics a second that a delete sweep works on; without the file 200
 reconstitute-rate   metrics a second that a rebuild pulls; without the file 500
 reconstitute-stays  any: snowthd -B does not end after it has finished

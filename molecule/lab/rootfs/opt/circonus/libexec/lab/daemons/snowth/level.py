@@ -65,6 +65,7 @@ class Level:
         if end < len(data):  # the last write of a process that was killed, and never acknowledged
             os.truncate(os.path.join(self.path, log), end)
         write_manifest(self.path, manifest, number, data[:end])
+        put(os.path.join(self.path, CURRENT), manifest.encode() + b"\n")  # as LevelDB does whenever it opens a store
         return log
 
     def _apply(self, key, value):

@@ -72,6 +72,8 @@ class Rest:
     def respond(self, request):
         while self.node.faults.on("http-hang"):
             time.sleep(0.2)
+        if self.node.faults.on("http-error"):
+            return error(500, "fault on demand")
         try:
             words = request.path.split("/")[1:]
             found = self.exact.get(request.path) or (self.prefixes.get(words[0]) if len(words) > 1 else None)

@@ -1,0 +1,59 @@
+# Copyright: circonus.inside contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Ask about the data sets of the data_storage clusters, and decide about condensing them."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
+from ansible_collections.circonus.inside.plugins.plugin_utils import (
+    catalogue,
+    play,
+    procedure,
+    storage_condense,
+    storage_restart,
+)
+
+
+class ActionModule(ActionBase):
+    """See the module documentation of ``circonus.inside.condense_plan``."""
+
+    _supports_check_mode = True
+    _VALID_ARGS = frozenset(("phase",))
+
+    def run(self, tmp=None, task_vars=None):
+        """Return ``nodes`` and ``data_sets`` (questions), or ``verdict``."""
+        result = super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        run = (task_vars.get("circonus_begin") or {}).get("run") or {}
+        journal = procedure.Journal(run.get("journal", os.devnull))
+        if not run or journal.stopped():
+            return dict(result, skipped=True, changed=False, msg="The run has been stopped.")
+        try:
+            if self._task.args["phase"] == "ask":
+                sites, units = play.sites(self._templar, task_vars), catalogue.unit_names("data_storage")
+                return dict(result, changed=False, nodes=storage_restart.questions(sites, units),
+                            data_sets=storage_condense.questions(sites, units, run["parameters"]))
+            return dict(result, changed=False, verdict=self._decide(task_vars, run, journal))
+        except InsideError as error:
+            journal.append("stop", reason=str(error), result="refused")
+            return dict(result, failed=True, changed=False, msg=str(error))
+
+    def _decide(self, task_vars, run, journal):
+        situation = play.situation(self._templar, task_vars)
+        answers, looks = {}, {}
+        for nodes in storage_restart.clusters(situation.sites).values():
+            for node in nodes:
+                answers[node["host"]] = play.answer(task_vars, node["host"], "circonus_store")
+                looks[node["host"]] = play.answer(task_vars, node["host"], "circonus_data_set")
+        since = storage_restart.begun(run, storage_condense.PROCEDURE)
+        verdict = storage_condense.verdict(
+            situation, answers, looks, run["parameters"], run, since, time.time())
+        for key in ("since", "nodes", "estimate_s"):
+            if verdict.get(key):
+                journal.append("fact", key=key, value=verdict[key])
+        return verdict
