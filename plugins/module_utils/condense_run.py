@@ -32,7 +32,7 @@ from ansible_collections.circonus.inside.plugins.module_utils.errors import (
 from ansible_collections.circonus.inside.plugins.module_utils.irondb_probe import node_ids
 
 DIRECTORY = "/var/lib/circonus-inside/condense"
-RECORD, COPIED, COPYING = "record.json", "copy.json", "copy.lock"
+RECORD, COPIED, COPYING, TURN = "record.json", "copy.json", "copy.lock", "turn.lock"
 BLOCK = 1024 * 1024
 #: Blocks between sender and receiver, the 512 MB that the manual gives its pipe.
 BLOCKS = 512
@@ -232,7 +232,7 @@ class Host(object):
     def __init__(self, data_dir="/snowth/data", units=("circonus-snowth",), directory=DIRECTORY, zfs=None,
                  run=unit_state.run, now=time.time, sleep=time.sleep, system=None):
         self.data_dir, self.units, self._run, self.now, self.sleep = data_dir, list(units), run, now, sleep
-        self.paths = dict((name, os.path.join(directory, name)) for name in (RECORD, COPIED, COPYING))
+        self.paths = dict((name, os.path.join(directory, name)) for name in (RECORD, COPIED, COPYING, TURN))
         self.platform = condense.platform_of(system or platform.system())
         self._zfs = zfs
 
@@ -337,13 +337,31 @@ class Host(object):
 
         Returns ``{"step", "done": nothing is left to do, "waiting", "changed", "text", "copy": condense.progress or
         None}``. Raises Refused, CommandFailed.
+
+        Of the runs that want steps here only the newest gets them: of a controller that was killed, a worker may live
+        on and ask for the next step while another run takes over.
         """
+        self._claim(run_id)
         facts = self.facts()
         step = condense.abort(facts) if back else condense.decide(facts, limit)
         answer = {"step": step, "done": step == "done", "waiting": False, "changed": step != "done", "copy": None,
                   "text": ("{name} is as before" if back and step == "done" else condense.TEXTS[step]).format(**facts)}
         getattr(self, "_" + step)(facts, answer, run_id, wait_s)
         return answer
+
+    def _claim(self, run_id):
+        """Make the run the newest of the record, at its first step. Raises Refused for one after which another came."""
+        record = self.record
+        if not record or record.get("finished"):
+            return
+        with open(self.paths[TURN], "a") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            runs = self.record.get("runs", [])
+            if run_id not in runs:
+                write_json(self.paths[RECORD], dict(self.record, runs=runs + [run_id]))
+            elif runs[-1] != run_id:
+                raise Refused("The run {0} has taken over the condense of {1}; this one ({2}) does nothing "
+                              "more.".format(runs[-1], record["dataset"], run_id))
 
     def _done(self, facts, answer, run_id, wait_s):
         pass
@@ -352,8 +370,23 @@ class Host(object):
         try:
             self.zfs.patiently("unmount", facts["name"])
         except CommandFailed as exc:
-            raise CommandFailed("{0}. Nothing was destroyed. Look who uses {1} (fuser -vm {1}), and run again.".format(
-                str(exc).rstrip("."), self.data_dir))
+            if "not currently mounted" not in str(exc):
+                raise CommandFailed("{0}. Nothing was destroyed. Look who uses {1} (fuser -vm {1}), and run "
+                                    "again.".format(str(exc).rstrip("."), self.data_dir))
+        if not self._becomes(facts["name"], False):
+            raise TimedOut("{0} is still mounted {1:.0f} s after it was unmounted. Nothing was destroyed. Run "
+                           "again.".format(facts["name"], zfs_programs.BUSY_S))
+
+    def _becomes(self, name, mounted):
+        """Whether a data set is mounted, or not, within the time that zfs-fuse may take to have done what it said."""
+        until = self.now() + zfs_programs.BUSY_S
+        while True:
+            there = self.zfs.data_set(name)
+            if there is not None and there["mounted"] is mounted:
+                return True
+            if self.now() >= until:
+                return False
+            self.sleep(1.0)
 
     def _snapshot(self, facts, answer, run_id, wait_s):
         snapshot = "{0}@{1}".format(facts["name"], condense.SNAPSHOT)
@@ -441,9 +474,8 @@ class Host(object):
         try:
             self.zfs.patiently("mount", facts["name"])
         except CommandFailed as exc:
-            # zfs-fuse may end an unmount a moment after it said so, and then have what is wanted.
-            there = self.zfs.data_set(facts["name"])
-            if "already mounted" in str(exc) and there is not None and there["mounted"]:
+            # It was unmounted before, so what is there now is what is wanted; zfs-fuse mounts more than it says.
+            if "already mounted" in str(exc) and self._becomes(facts["name"], True):
                 return
             raise CommandFailed("{0}. Somebody wrote to {1} while {2} was not mounted there: move that away, and run "
                                 "again.".format(str(exc).rstrip("."), self.data_dir, facts["name"])

@@ -86,19 +86,54 @@ def proven(pool, guid):
 
 
 class TestMount:
-    @pytest.mark.parametrize("mounted, words, taken", [
-        (True, "filesystem already mounted", True), (False, "filesystem already mounted", False),
-        (True, "directory is not empty", False)])
-    def test_zfs_fuse_may_have_mounted_what_it_says_it_cannot(self, tmp_path, mounted, words, taken):
-        pool = Pool()
-        pool.sets[D]["mounted"] = mounted
+    """zfs-fuse says of a mount and of an unmount that it was done, or is not possible, a moment too early."""
+
+    @pytest.fixture
+    def late(self, tmp_path):
+        """A host, and when (by its clock) its data set becomes mounted or not."""
+        pool, due = Pool(), {}
+        host = condense_run.Host(data_dir=str(tmp_path / "data"), directory=str(tmp_path), zfs=pool,
+                                 now=lambda: float(pool.clock))
+
+        def sleep(seconds):
+            pool.clock += seconds
+            for state in [state for state, at in due.items() if pool.clock >= at]:
+                pool.sets[D]["mounted"] = state
+
+        host.sleep = sleep
+        return host, pool, lambda state, seconds: due.update({state: pool.clock + seconds})
+
+    @pytest.mark.parametrize("words, seconds, taken", [
+        ("filesystem already mounted", 3, True), ("filesystem already mounted", 1e9, False),
+        ("directory is not empty", 0, False)])
+    def test_a_mount_that_is_there_already(self, late, words, seconds, taken):
+        host, pool, becomes = late
+        pool.sets[D]["mounted"] = False
         pool.mount = lambda _name: pool.fail("cannot mount: " + words)
-        host = condense_run.Host(data_dir=str(tmp_path / "data"), directory=str(tmp_path), zfs=pool)
+        becomes(True, seconds)
         if taken:
             return host._mount_there({"name": D})
         with pytest.raises(CommandFailed, match=words):
             host._mount_there({"name": D})
         return None
+
+    def test_an_unmount_ends_later_than_it_says(self, late):
+        host, pool, becomes = late
+        pool.unmount = lambda _name: becomes(False, 3)
+        host._unmount({"name": D}, {}, "first", 0.0)
+        assert not pool.sets[D]["mounted"]
+
+    def test_one_that_never_ends_is_told(self, late):
+        host, pool, _becomes = late
+        pool.unmount = lambda _name: None
+        with pytest.raises(InsideError, match="is still mounted .* Nothing was destroyed"):
+            host._unmount({"name": D}, {}, "first", 0.0)
+
+    def test_what_is_not_mounted_any_more_is_unmounted(self, late):
+        host, pool, becomes = late
+        pool.unmount = lambda _name: becomes(False, 1) or pool.fail("cannot unmount 'x': not currently mounted")
+        host._unmount({"name": D}, {}, "first", 0.0)
+        assert not pool.sets[D]["mounted"]
 
 
 class TestSteps:
@@ -169,6 +204,19 @@ class TestSteps:
         pool.busy.clear()
         run(host, "second")
         proven(pool, guid)
+
+    @pytest.mark.parametrize("back", [False, True])
+    def test_a_worker_that_outlived_its_killed_controller_gets_no_step_more(self, directory, back):
+        pool = Pool()
+        host = host_of(pool, directory)
+        begin(host)
+        host.step("first", 0.0)
+        host_of(pool, directory).step("second", 0.0, back=back)
+        before = list(pool.commands)
+        with pytest.raises(Refused, match="The run second has taken over the condense of %s" % D):
+            host.step("first", 0.0)
+        assert pool.commands == before
+        run(host_of(pool, directory), "second", back=back)
 
     def test_a_mount_that_is_used_says_who_to_look_for(self, directory):
         pool = Pool()
