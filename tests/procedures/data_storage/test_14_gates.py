@@ -15,7 +15,7 @@ import pytest
 from running_lab import LONG, Lab, wait_until
 from storage_lab import UNIT, Storage
 
-ONE, TWO, THREE = Storage.hosts
+ONE, TWO, THREE = "east-store1", "east-store2", "east-store3"
 WEST = ("west-store1", "west-store2", "west-store3")
 ETC = "/opt/circonus/etc"
 #: Write another edition of the topology ARGV[1] beside it, in the order ARGV[2] and with ARGV[3] copies; its digest.
