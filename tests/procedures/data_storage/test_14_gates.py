@@ -110,10 +110,12 @@ def call(storage, host, method, path, body=""):
 
 
 class TestTheHost:
+    @LONG
     def test_one_that_cannot_be_reached(self, storage):
         with packets(storage, TWO, "tcp dport 22 reject with tcp reset"):
             refused(storage, "Expected an answer of east-store2", "No node may be touched while one is unknown")
 
+    @LONG
     def test_a_journal_that_waits_for_a_peer(self, storage):
         """Its size counts: 64 MiB, which the lab's 2000 records a second do not make in time."""
         waiting = "/snowth/redo/%s/waiting" % storage.ids[THREE]
@@ -132,10 +134,12 @@ class TestTheNode:
         with storage.fault(THREE, "http-error"):
             refused(storage, "east-store3 answers at", "what cannot be read")
 
+    @LONG
     def test_one_with_another_topology(self, storage):
         with on_another_topology(storage, [THREE], "reversed", 2) as digest:
             refused(storage, "east-store3 has the topology %s.." % digest[:12], "restart none until they have")
 
+    @LONG
     def test_one_copy_of_everything(self, storage):
         with on_another_topology(storage, storage.hosts, "as it is", 1):
             refused(storage, "write_copies 1", "no node may be stopped without an outage")

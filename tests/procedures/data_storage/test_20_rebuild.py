@@ -234,6 +234,7 @@ class TestWrongTargets:
             (copy / name).write_text(json.dumps(site))
         self.refused(fresh.play("-i", str(copy / "lab.site.yml")), NODE)
 
+    @LONG
     def test_a_stale_site_json_on_the_host(self, fresh):
         with self.changed(fresh, SITE, "sed -i s/%s/%s/ %%s" % (fresh.id, "b0000000-0000-4000-8000-00000000dead")):
             self.refused(fresh.play(), "stale")
@@ -254,6 +255,7 @@ class TestWrongTargets:
                 fresh, "/opt/circonus/etc/snowth.conf", script):
             self.refused(fresh.play(), "Expected the topology installed")
 
+    @LONG
     def test_another_node_is_down(self, fresh):
         fresh.lab.on(OTHER, "systemctl", "stop", UNIT)
         try:
@@ -275,6 +277,7 @@ class TestNewCluster:
         assert len(after) > len(before) and fresh.shell("ls /snowth/aside 2>/dev/null || true", host) == ""
         fresh.shell("rm -rf %s" % STATE, host)
 
+    @LONG
     def test_its_own_cluster_refuses(self, fresh):
         run = fresh.play(data_storage_rebuild_mode="new_cluster",
                          data_storage_rebuild_source=fresh.storage.addresses["east-store1"])

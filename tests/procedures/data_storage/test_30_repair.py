@@ -182,6 +182,7 @@ class TestRepair:
             storage.stop()  # only a start that comes after the line disproves it
         assert run.rc != 0 and "east-store2" in run.report["reason"], run
 
+    @LONG
     @pytest.mark.parametrize("step", torture("Stop data_storage", "Take the lock", "Prove that east-store2 may stop"))
     def test_a_killed_controller_is_continued_by_the_same_command(self, storage, step):
         storage.log("leveldb: %s: Corruption: block checksum mismatch" % storage.place("text/metrics"))

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from running_lab import Lab, wait_until
+from running_lab import LONG, Lab, wait_until
 from storage_lab import Storage
 
 HOST = "east-store2"
@@ -89,6 +89,7 @@ class TestDiagnose:
                     data = tar.extractfile(member).read()
                     assert not [word for word in hidden if word.encode() in data], member.name
 
+    @LONG
     def test_a_child_that_hangs_is_a_finding(self, storage):
         parent, child = self.pair(storage)
         storage.lab.on(HOST, "kill", "-STOP", child)
@@ -106,6 +107,7 @@ class TestDiagnose:
         child = storage.lab.on(HOST, "sh", "-c", "cat /proc/%s/task/*/children" % parent, check=False).stdout.split()
         return parent, child[0] if child else ""
 
+    @LONG
     def test_a_damaged_store_and_its_repair(self, storage):
         line = "leveldb: /snowth/text/%s/metrics: Corruption: x" % storage.ids[HOST]
         now = "[$(date -u '+%Y-%m-%d %H:%M:%S')]"

@@ -160,6 +160,7 @@ class TestSweep:
             filled.hosts, 1)
         assert filled.everywhere(60) == {(filled.new,)}
 
+    @LONG
     def test_cancelled_from_another_terminal(self, filled):
         before = filled.begun()
         with filled.fault("east-store1", "sweep-rate", SLOW):
@@ -224,10 +225,12 @@ class TestRefusals:
         refused(storage.sweep(data_storage_sweep_before=date, circonus_confirm="data_storage:" + date),
                 "Expected a date in the past")
 
+    @LONG
     def test_a_type_and_a_rollup_that_are_not_there(self, storage):
         refused(storage.sweep(data_storage_sweep_types=["words"]), "found words")
         refused(storage.sweep(data_storage_sweep_nnt_rollups=[60, 61]), "60, 300, 10800), found 61", "east-store")
 
+    @LONG
     def test_the_typed_date(self, storage):
         refused(storage.sweep(circonus_confirm="data_storage"), "data_storage:" + BEFORE, "Nothing was changed")
 
