@@ -24,7 +24,7 @@ def storage(tmp_path_factory):
 def licences(storage, tmp_path_factory):
     """A file as the vendor sends it; before and after, every node has what Hooper made."""
     path = tmp_path_factory.mktemp("vendor") / "licenses.xml"
-    path.write_text('<license id="1" company="rehearsal"/>\n')
+    path.write_text('<license id="1" company="Initech"/>\n')
     before = {host: storage.lab.on(host, "cat", PATH).stdout for host in storage.hosts}
     yield path
     for host, text in before.items():
@@ -58,7 +58,7 @@ class TestLicense:
             assert storage.lab.on(host, "cat", PATH).stdout == content
             kept = storage.lab.on(host, "sh", "-c", "ls %s.* 2>/dev/null | wc -l" % PATH, check=False).stdout.strip()
             assert kept == ("0" if host == "east-store2" else "1")
-        assert sorted(run.report["licenses"]) == list(storage.hosts) and "rehearsal" not in run.output
+        assert sorted(run.report["licenses"]) == list(storage.hosts) and "Initech" not in run.output
         run = give(storage, licences)
         assert run.rc == 0 and run.result == "nothing_to_do" and storage.starts() == after, run
 
