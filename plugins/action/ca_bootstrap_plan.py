@@ -8,7 +8,6 @@ import os
 
 from ansible_collections.circonus.inside.plugins.action.operation_plan import ActionModule as OperationPlan
 from ansible_collections.circonus.inside.plugins.module_utils import site_file
-from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
 from ansible_collections.circonus.inside.plugins.plugin_utils import (
     ca_bootstrap,
     catalogue,
@@ -25,22 +24,10 @@ class ActionModule(OperationPlan):
 
     _VALID_ARGS = frozenset(("phase", "base", "half"))
 
-    def run(self, tmp=None, task_vars=None):
+    def within(self, task_vars, run, journal):
         """Dispatch on the phase: decide, save, prove."""
-        result = super(OperationPlan, self).run(tmp, task_vars)
-        task_vars = task_vars or {}
-        run = (task_vars.get("circonus_begin") or {}).get("run") or {}
-        journal = procedure.Journal(run.get("journal", os.devnull))
-        if not run or journal.stopped():
-            return dict(result, skipped=True, changed=False, msg="The run has been stopped.")
-        try:
-            pki.need()
-            situation = self._situation(task_vars)
-            act = getattr(self, "_" + self._task.args["phase"])
-            return dict(result, **dict({"changed": False}, **act(situation, task_vars, run, journal)))
-        except InsideError as error:
-            journal.append("stop", reason=str(error), result="refused")
-            return dict(result, failed=True, changed=False, msg=str(error))
+        pki.need()
+        return getattr(self, "_" + self._task.args["phase"])(self._situation(task_vars), task_vars, run, journal)
 
     @staticmethod
     def _findings(task_vars):

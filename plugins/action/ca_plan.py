@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import os
 
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.circonus.inside.plugins.module_utils import site_file
 from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
 from ansible_collections.circonus.inside.plugins.plugin_utils import (
@@ -18,31 +16,19 @@ from ansible_collections.circonus.inside.plugins.plugin_utils import (
     procedure,
     site_model,
 )
+from ansible_collections.circonus.inside.plugins.plugin_utils.in_run import InRun
 
 
-class ActionModule(ActionBase):
+class ActionModule(InRun):
     """See the module documentation of ``circonus.inside.ca_plan``."""
 
-    _supports_check_mode = True
     _VALID_ARGS = frozenset(("procedure", "phase", "base", "answer", "final"))
 
-    def run(self, tmp=None, task_vars=None):
+    def within(self, task_vars, run, journal):
         """Dispatch on phase and procedure."""
-        result = super().run(tmp, task_vars)
-        task_vars = task_vars or {}
-        run = (task_vars.get("circonus_begin") or {}).get("run") or {}
-        journal = procedure.Journal(run.get("journal", os.devnull))
-        if not run or journal.stopped():
-            return dict(result, skipped=True, changed=False, msg="The run has been stopped.")
         args = self._task.args
-        try:
-            act = getattr(self, "_%s_%s" % (args["phase"], args["procedure"]))
-            result.update(act(task_vars, run, journal, args.get("base") or {}))
-        except InsideError as error:
-            journal.append("stop", reason=str(error), result="refused")
-            result.update(failed=True, msg=str(error))
-        result.setdefault("changed", False)
-        return result
+        act = getattr(self, "_%s_%s" % (args["phase"], args["procedure"]))
+        return act(task_vars, run, journal, args.get("base") or {})
 
     # -- what is known
 

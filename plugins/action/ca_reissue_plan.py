@@ -4,10 +4,9 @@
 
 from __future__ import annotations
 
-import os
+from ansible.plugins.action import ActionBase
 
 from ansible_collections.circonus.inside.plugins.action.operation_plan import ActionModule as OperationPlan
-from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
 from ansible_collections.circonus.inside.plugins.plugin_utils import (
     ca_reissue,
     catalogue,
@@ -25,21 +24,14 @@ class ActionModule(OperationPlan):
 
     def run(self, tmp=None, task_vars=None):
         """Dispatch on the phase. ``settle`` speaks of a run that was stopped, so it is never left out."""
-        task_vars = task_vars or {}
         if self._task.args["phase"] == "settle":
-            return dict(super(OperationPlan, self).run(tmp, task_vars), **self._settle(task_vars))
-        result = super(OperationPlan, self).run(tmp, task_vars)
-        run = (task_vars.get("circonus_begin") or {}).get("run") or {}
-        journal = procedure.Journal(run.get("journal", os.devnull))
-        if not run or journal.stopped():
-            return dict(result, skipped=True, changed=False, msg="The run has been stopped.")
-        try:
-            pki.need()
-            act = self._decide if self._task.args["phase"] == "decide" else self._judge
-            return dict(result, **dict({"changed": False}, **act(task_vars, run, journal)))
-        except InsideError as error:
-            journal.append("stop", reason=str(error), result="refused")
-            return dict(result, failed=True, changed=False, msg=str(error))
+            return dict(ActionBase.run(self, tmp, task_vars), **self._settle(task_vars or {}))
+        return super().run(tmp, task_vars)
+
+    def within(self, task_vars, run, journal):
+        """Decide or judge."""
+        pki.need()
+        return (self._decide if self._task.args["phase"] == "decide" else self._judge)(task_vars, run, journal)
 
     # -- what the hosts said
 

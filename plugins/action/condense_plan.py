@@ -4,44 +4,29 @@
 
 from __future__ import annotations
 
-import os
 import time
 
-from ansible.plugins.action import ActionBase
-
-from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
 from ansible_collections.circonus.inside.plugins.plugin_utils import (
     catalogue,
     play,
-    procedure,
     storage_condense,
     storage_restart,
 )
+from ansible_collections.circonus.inside.plugins.plugin_utils.in_run import InRun
 
 
-class ActionModule(ActionBase):
+class ActionModule(InRun):
     """See the module documentation of ``circonus.inside.condense_plan``."""
 
-    _supports_check_mode = True
     _VALID_ARGS = frozenset(("phase",))
 
-    def run(self, tmp=None, task_vars=None):
+    def within(self, task_vars, run, journal):
         """Return ``nodes`` and ``data_sets`` (questions), or ``verdict``."""
-        result = super().run(tmp, task_vars)
-        task_vars = task_vars or {}
-        run = (task_vars.get("circonus_begin") or {}).get("run") or {}
-        journal = procedure.Journal(run.get("journal", os.devnull))
-        if not run or journal.stopped():
-            return dict(result, skipped=True, changed=False, msg="The run has been stopped.")
-        try:
-            if self._task.args["phase"] == "ask":
-                sites, units = play.sites(self._templar, task_vars), catalogue.unit_names("data_storage")
-                return dict(result, changed=False, nodes=storage_restart.questions(sites, units),
-                            data_sets=storage_condense.questions(sites, units, run["parameters"]))
-            return dict(result, changed=False, verdict=self._decide(task_vars, run, journal))
-        except InsideError as error:
-            journal.append("stop", reason=str(error), result="refused")
-            return dict(result, failed=True, changed=False, msg=str(error))
+        if self._task.args["phase"] == "ask":
+            sites, units = play.sites(self._templar, task_vars), catalogue.unit_names("data_storage")
+            return {"nodes": storage_restart.questions(sites, units),
+                    "data_sets": storage_condense.questions(sites, units, run["parameters"])}
+        return {"verdict": self._decide(task_vars, run, journal)}
 
     def _decide(self, task_vars, run, journal):
         situation = play.situation(self._templar, task_vars)

@@ -7,36 +7,20 @@ from __future__ import annotations
 import os
 import shutil
 
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.circonus.inside.plugins.module_utils import site_file
-from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
 from ansible_collections.circonus.inside.plugins.plugin_utils import failover, play, procedure, site_model
+from ansible_collections.circonus.inside.plugins.plugin_utils.in_run import InRun
 
 
-class ActionModule(ActionBase):
+class ActionModule(InRun):
     """See the module documentation of ``circonus.inside.datacenter_plan``."""
 
-    _supports_check_mode = True
     _VALID_ARGS = frozenset(("procedure", "phase", "probe", "base", "final"))
 
-    def run(self, tmp=None, task_vars=None):
+    def within(self, task_vars, run, journal):
         """Dispatch on the phase: decide, prove, save."""
-        result = super().run(tmp, task_vars)
-        task_vars = task_vars or {}
         args = self._task.args
-        run = (task_vars.get("circonus_begin") or {}).get("run") or {}
-        journal = procedure.Journal(run.get("journal", os.devnull))
-        if not run or journal.stopped():
-            return dict(result, skipped=True, changed=False, msg="The run has been stopped.")
-        try:
-            context = self._context(args, task_vars, run)
-            result.update(getattr(self, "_" + args["phase"])(context, journal))
-        except InsideError as error:
-            journal.append("stop", reason=str(error), result="refused")
-            result.update(failed=True, msg=str(error))
-        result.setdefault("changed", False)
-        return result
+        return getattr(self, "_" + args["phase"])(self._context(args, task_vars, run), journal)
 
     def _context(self, args, task_vars, run):
         situation = play.situation(self._templar, task_vars, args.get("probe", "circonus_probe"))

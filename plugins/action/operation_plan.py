@@ -8,42 +8,26 @@ import os
 
 import yaml
 from ansible.module_utils.parsing.convert_bool import boolean
-from ansible.plugins.action import ActionBase
-
-from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
 from ansible_collections.circonus.inside.plugins.plugin_utils import (
     catalogue,
     operations,
     play,
-    procedure,
     site_model,
 )
 
 CHAINS = os.path.join(catalogue.ROLES, "service", "vars", "main.yml")
+from ansible_collections.circonus.inside.plugins.plugin_utils.in_run import InRun
 
 
-class ActionModule(ActionBase):
+class ActionModule(InRun):
     """See the module documentation of ``circonus.inside.operation_plan``."""
 
-    _supports_check_mode = True
     _VALID_ARGS = frozenset(("procedure", "phase"))
 
-    def run(self, tmp=None, task_vars=None):
+    def within(self, task_vars, run, journal):
         """Dispatch on procedure and phase."""
-        result = super().run(tmp, task_vars)
-        task_vars = task_vars or {}
-        run = (task_vars.get("circonus_begin") or {}).get("run") or {}
-        journal = procedure.Journal(run.get("journal", os.devnull))
-        if not run or journal.stopped():
-            return dict(result, skipped=True, changed=False, msg="The run has been stopped.")
-        try:
-            act = getattr(self, "_%s_%s" % (self._task.args["phase"], self._task.args["procedure"]))
-            result.update(act(task_vars, run, journal))
-        except InsideError as error:
-            journal.append("stop", reason=str(error), result="refused")
-            result.update(failed=True, msg=str(error))
-        result.setdefault("changed", False)
-        return result
+        return getattr(self, "_%s_%s" % (self._task.args["phase"], self._task.args["procedure"]))(
+            task_vars, run, journal)
 
     def _situation(self, task_vars):
         # Brokers are in no site.json; they answer all the same when they are in the play.

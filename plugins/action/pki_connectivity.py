@@ -4,39 +4,25 @@
 
 from __future__ import annotations
 
-import os
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
 from ansible_collections.circonus.inside.plugins.plugin_utils import catalogue, pki, pki_connectivity, procedure
 from ansible_collections.circonus.inside.plugins.plugin_utils.site_model import load_site
 
 catalogue.load()
+from ansible_collections.circonus.inside.plugins.plugin_utils.in_run import InRun, close
 
 
-class ActionModule(ActionBase):
+class ActionModule(InRun):
     """See the module documentation of ``circonus.inside.pki_connectivity``."""
 
-    _supports_check_mode = True
     _VALID_ARGS = frozenset(("phase", "plan", "answers"))
 
-    def run(self, tmp=None, task_vars=None):
+    def within(self, task_vars, run, journal):
         """Dispatch on the phase."""
-        result = super().run(tmp, task_vars)
-        task_vars = task_vars or {}
-        run = (task_vars.get("circonus_begin") or {}).get("run") or {}
-        journal = procedure.Journal(run.get("journal", os.devnull))
-        if not run or journal.stopped():
-            return dict(result, skipped=True, changed=False, msg="The run has been stopped.")
-        try:
-            act = getattr(self, "_" + self._task.args["phase"])
-            result.update(act(task_vars, run["parameters"], journal))
-        except InsideError as error:
-            journal.append("stop", reason=str(error), result="refused")
-            result.update(failed=True, msg=str(error))
-        return dict(result, changed=False)
+        act = getattr(self, "_" + self._task.args["phase"])
+        return dict(act(task_vars, run["parameters"], journal), changed=False)
 
     def _platform(self, task_vars, parameters):
         """(nodes, sites, {role: effective catalogue entry})."""
@@ -93,9 +79,5 @@ class ActionModule(ActionBase):
             journal.append("fact", key=key, value=verdict[key])
         journal.append("fact", key="fail_on", value="error")
         journal.append("fact", key="first_broken_step", value=verdict["first"])
-        if verdict["failed"]:
-            journal.append("stop", reason=verdict["reason"], result="failed")
-        else:
-            journal.append("verdict", result="proceed", reason=verdict["reason"], plan=[], done=verdict["reason"])
-            journal.append("completed")
+        close(journal, verdict["failed"], verdict["reason"])
         return {"sequence": verdict["sequence"], "first": verdict["first"], "msg": verdict["reason"]}

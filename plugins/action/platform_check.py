@@ -4,38 +4,29 @@
 
 from __future__ import annotations
 
-import os
-
-from ansible.plugins.action import ActionBase
 
 from ansible_collections.circonus.inside.plugins.module_utils import site_file
-from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
-from ansible_collections.circonus.inside.plugins.plugin_utils import findings as f
-from ansible_collections.circonus.inside.plugins.plugin_utils import platform, play, procedure
+from ansible_collections.circonus.inside.plugins.plugin_utils import platform, play
+from ansible_collections.circonus.inside.plugins.plugin_utils.in_run import InRun, conclude
 
 
-class ActionModule(ActionBase):
+class ActionModule(InRun):
     """See the module documentation of ``circonus.inside.platform_check``."""
 
-    _supports_check_mode = True
     _VALID_ARGS = frozenset(("answers",))
+    ends = "failed"
 
-    def run(self, tmp=None, task_vars=None):
+    def within(self, task_vars, run, journal):
         """Return ``findings``; the result of the run is written by procedure_end."""
-        result = super().run(tmp, task_vars)
-        task_vars = task_vars or {}
-        run = (task_vars.get("circonus_begin") or {}).get("run") or {}
-        journal = procedure.Journal(run.get("journal", os.devnull))
-        if not run or journal.stopped():
-            return dict(result, skipped=True, changed=False, msg="The run has been stopped.")
-        try:
-            verdict = platform.evaluate(self._platform(task_vars, run["parameters"]))
-        except InsideError as error:
-            journal.append("stop", reason=str(error), result="failed")
-            return dict(result, failed=True, msg=str(error))
-        fail_on = run["parameters"].get("platform_check_fail_on") or "warning"
-        reason = self._record(journal, verdict, fail_on)
-        return dict(result, changed=False, findings=verdict["findings"], msg=reason)
+        verdict = platform.evaluate(self._platform(task_vars, run["parameters"]))
+        journal.append("fact", key="platform", value={"after": verdict["picture"]})
+        checked = verdict["checked"]
+        reason = conclude(
+            journal, verdict, ("findings", "unknown", "sites", "connections", "checked"),
+            run["parameters"].get("platform_check_fail_on") or "warning",
+            "%d of %d hosts and %d roles on them are as they must be" % (
+                checked["hosts"], checked["of"], checked["roles"]))
+        return {"findings": verdict["findings"], "msg": reason}
 
     def _platform(self, task_vars, parameters):
         sites = {name: dict(site, digest=site_file.canonical_sha256(site["raw"]))
@@ -49,20 +40,3 @@ class ActionModule(ActionBase):
         release = parameters.get("circonus_release") or platform.release_of(answers)
         entries = {host: platform.role_entries(node["roles"], release, host) for host, node in nodes.items()}
         return platform.Platform(sites, nodes, answers, entries, parameters)
-
-    @staticmethod
-    def _record(journal, verdict, fail_on):
-        """Put everything into the journal; returns the sentence of the result."""
-        found, checked = verdict["findings"], verdict["checked"]
-        for key in ("findings", "unknown", "sites", "connections", "checked"):
-            journal.append("fact", key=key, value=verdict[key])
-        journal.append("fact", key="fail_on", value=fail_on)
-        journal.append("fact", key="platform", value={"after": verdict["picture"]})
-        failed, reason = f.conclusion(found, fail_on, "%d of %d hosts and %d roles on them are as they must be" % (
-            checked["hosts"], checked["of"], checked["roles"]))
-        if failed:
-            journal.append("stop", reason=reason, result="failed")
-            return reason
-        journal.append("verdict", result="proceed", reason=reason, plan=[], done=reason)
-        journal.append("completed")
-        return reason

@@ -4,62 +4,49 @@
 
 from __future__ import annotations
 
-import os
 import time
 
-from ansible.plugins.action import ActionBase
-
-from ansible_collections.circonus.inside.plugins.module_utils.errors import InsideError
 from ansible_collections.circonus.inside.plugins.plugin_utils import (
     catalogue,
     play,
-    procedure,
     storage_license,
     storage_restart,
     storage_sweep,
 )
+from ansible_collections.circonus.inside.plugins.plugin_utils.in_run import InRun
 
 
-class ActionModule(ActionBase):
+class ActionModule(InRun):
     """See the module documentation of ``circonus.inside.storage_plan``."""
 
-    _supports_check_mode = True
     _VALID_ARGS = frozenset(("phase",))
 
-    def run(self, tmp=None, task_vars=None):
+    def within(self, task_vars, run, journal):
         """Return ``questions`` or ``verdict``."""
-        result = super().run(tmp, task_vars)
-        task_vars = task_vars or {}
-        run = (task_vars.get("circonus_begin") or {}).get("run") or {}
-        journal = procedure.Journal(run.get("journal", os.devnull))
-        if not run or journal.stopped():
-            return dict(result, skipped=True, changed=False, msg="The run has been stopped.")
         phase = self._task.args["phase"]
-        try:
-            if phase == "ask":
-                sites = play.sites(self._templar, task_vars)
-                only = run["parameters"].get(storage_restart.PROCEDURE + "_only")
-                asked = {"questions": storage_restart.questions(
-                    sites, catalogue.unit_names("data_storage"), only == "changed")}
-                if run["procedure"] == storage_sweep.PROCEDURE:
-                    asked["sweeps"] = storage_sweep.questions(sites, run, time.time())
-                if run["procedure"] == storage_license.PROCEDURE:
-                    asked["questions"] = storage_license.questions(sites, catalogue.unit_names("data_storage"))
-                    asked["source"] = storage_license.source(run["parameters"][storage_license.PREFIX + "file"])
-                return dict(result, changed=False, **asked)
-            if phase == "cancelled":
-                hosts = task_vars["circonus_plan"]["verdict"]["hosts"]
-                problem = storage_sweep.cancelled(
-                    hosts, {host: play.answer(task_vars, host, "circonus_cancelled") for host in hosts})
-                if problem:
-                    journal.append("stop", reason=problem, result="failed")
-                return dict(result, failed=bool(problem), changed=False, msg=problem or "Nothing sweeps any more.")
-            if phase == "licensed":
-                return dict(result, changed=False, msg=self._licensed(task_vars, journal))
-            return dict(result, changed=False, verdict=self._decide(task_vars, run, journal))
-        except InsideError as error:
-            journal.append("stop", reason=str(error), result="refused")
-            return dict(result, failed=True, changed=False, msg=str(error))
+        if phase == "ask":
+            return self._ask(task_vars, run)
+        if phase == "cancelled":
+            hosts = task_vars["circonus_plan"]["verdict"]["hosts"]
+            problem = storage_sweep.cancelled(
+                hosts, {host: play.answer(task_vars, host, "circonus_cancelled") for host in hosts})
+            if problem:
+                journal.append("stop", reason=problem, result="failed")
+            return {"failed": bool(problem), "msg": problem or "Nothing sweeps any more."}
+        if phase == "licensed":
+            return {"msg": self._licensed(task_vars, journal)}
+        return {"verdict": self._decide(task_vars, run, journal)}
+
+    def _ask(self, task_vars, run):
+        sites, units = play.sites(self._templar, task_vars), catalogue.unit_names("data_storage")
+        if run["procedure"] == storage_license.PROCEDURE:
+            return {"questions": storage_license.questions(sites, units),
+                    "source": storage_license.source(run["parameters"][storage_license.PREFIX + "file"])}
+        only = run["parameters"].get(storage_restart.PROCEDURE + "_only")
+        asked = {"questions": storage_restart.questions(sites, units, only == "changed")}
+        if run["procedure"] == storage_sweep.PROCEDURE:
+            asked["sweeps"] = storage_sweep.questions(sites, run, time.time())
+        return asked
 
     def _decide(self, task_vars, run, journal):
         situation = play.situation(self._templar, task_vars)

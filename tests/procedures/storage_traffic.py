@@ -5,11 +5,13 @@
 usage: storage_traffic.py DIRECTORY ADDRESS...
 
 Each measurement goes to the next node that takes it; what was acknowledged is in DIRECTORY/acknowledged, a JSON line
-each. Meanwhile each node is asked for its state and gossip five times a second; DIRECTORY/seen has a JSON line for
-every look: which nodes were down, and the highest latency that the others told last. DIRECTORY/stop ends it.
+each. Meanwhile each node is asked for its state and gossip five times a second, and in between whether anybody listens,
+as a quick restart is over in less; DIRECTORY/seen has a JSON line for every look: which nodes were down, and the highest
+latency that the others told last. DIRECTORY/stop ends it.
 """
 import json
 import os
+import socket
 import sys
 import threading
 import time
@@ -50,6 +52,14 @@ def write(directory, addresses, over):
             time.sleep(0.01)
 
 
+def listens(address):
+    try:
+        socket.create_connection((address, PORT), timeout=1.0).close()
+    except OSError:
+        return False
+    return True
+
+
 def watch(directory, addresses, over):
     """Who is down, and how far the worst is behind, as the nodes tell it."""
     worst = 0.0
@@ -64,9 +74,13 @@ def watch(directory, addresses, over):
                 except (OSError, ValueError):
                     down.append(address)
             worst = max(told) if told and not down else worst
-            target.write(json.dumps({"at": time.time(), "down": down, "worst": worst}) + "\n")
-            target.flush()
-            time.sleep(0.2)
+            for moment in range(6):
+                if moment:
+                    time.sleep(0.04)
+                    # Whoever listens again is up once it has said so.
+                    down = [address for address in addresses if address in down or not listens(address)]
+                target.write(json.dumps({"at": time.time(), "down": down, "worst": worst}) + "\n")
+                target.flush()
 
 
 def read(addresses, wanted):

@@ -63,9 +63,9 @@ def refused(storage, *words, result="refused"):
 
 
 @contextlib.contextmanager
-def packets(storage, host, rule):
-    """A rule of the packet filter of a host for what comes in."""
-    text = "table inet gates { chain input { type filter hook input priority 0; %s; }; }" % rule
+def packets(storage, host, rule, chain="type filter hook input priority 0"):
+    """A rule of the packet filter of a host, by default for what comes in."""
+    text = "table inet gates { chain gates { %s; %s; }; }" % (chain, rule)
     storage.lab.on(host, "nft", "-f", "-", input=text)
     try:
         yield
@@ -129,6 +129,24 @@ class TestTheHost:
 
 
 class TestTheNode:
+    @LONG
+    @pytest.mark.parametrize("rule", [
+        "drop", "reject with icmp type host-unreachable"], ids=["swallowed", "host unreachable"])
+    def test_one_whose_port_cannot_be_reached(self, storage, rule):
+        """By anybody else: the node itself sees nothing of it."""
+        others = "ip saddr != %s tcp dport 8112 %s" % (storage.addresses[THREE], rule)
+        with packets(storage, THREE, others):
+            refused(storage, "east-store3 cannot be reached at %s:8112" % storage.addresses[THREE],
+                    "Look at the host and at the network")
+
+    @LONG
+    def test_another_one_that_answers_at_its_address(self, storage):
+        """As after an address was given twice: what it says of itself is what counts."""
+        rule = "ip daddr %s tcp dport 8112 dnat ip to %s" % (storage.addresses[THREE], storage.addresses[TWO])
+        with packets(storage, ONE, rule, "type nat hook output priority -100"):
+            refused(storage, "At %s:8112 answers the node %s, expected %s of east-store3" % (
+                storage.addresses[THREE], storage.ids[TWO], storage.ids[THREE]))
+
     @LONG
     def test_one_that_answers_errors(self, storage):
         with storage.fault(THREE, "http-error"):

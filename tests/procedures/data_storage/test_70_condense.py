@@ -14,7 +14,7 @@ import signal
 import subprocess
 
 import pytest
-from running_lab import Lab, wait_until
+from running_lab import Lab, torture, wait_until
 from storage_lab import UNIT, Storage
 
 D, NEW = "tank/snowth/data", "tank/snowth/data-new"
@@ -26,6 +26,21 @@ QUICK = {
     "data_storage_condense_pause_s": 3, "data_storage_condense_spacing_s": 1, "data_storage_condense_settle_s": 240,
 }
 ONE = {"data_storage_condense_limit": ["east-store1"]}
+#: What a run says at or right after each of its steps.
+SAID = (
+    "whose copy is proven",
+    "Begin the condense",
+    "Stop data_storage",
+    "take the snapshot",
+    "Copy tank/snowth/data@condense",
+    "Unmount tank/snowth/data",
+    "Rename tank/snowth/data-new",
+    "Destroy the received snapshot",
+    "writable and mount it",
+    "Run Hooper",
+    "Start data_storage",
+    "Settle after",
+)
 
 
 class Condense(Storage):
@@ -44,6 +59,11 @@ class Condense(Storage):
 
     def guids(self):
         return {host: self.guid(host) for host in self.hosts}
+
+    def destroyed(self, host):
+        """How often the data set was destroyed, by the history of its pool."""
+        lines = self.lab.on(host, "zpool", "history", "tank").stdout.splitlines()
+        return len([line for line in lines if line.endswith("zfs destroy " + D)])
 
     def digest(self, host):
         """Of everything in the data set that the store does not write by itself."""
@@ -197,6 +217,17 @@ class TestInterrupted:
         assert run.rc == 0, run
         cluster.done(host, before)
         assert cluster.digest(host) == digest
+
+    @pytest.mark.parametrize("said", torture(*SAID))
+    def test_a_killed_controller_then_the_same_command(self, cluster, said):
+        host, log = "east-store1", cluster.lab.reports / "killed.log"
+        before, digest, destroyed = cluster.guid(host), cluster.digest(host), cluster.destroyed(host)
+        log.unlink(missing_ok=True)
+        cluster.kill_when(lambda: log.exists() and said in log.read_text().partition("CHANGES")[2], said, **ONE)
+        run = cluster.condense(**ONE)
+        assert run.rc == 0 and run.result == "ok", run
+        cluster.done(host, before)
+        assert cluster.digest(host) == digest and cluster.destroyed(host) == destroyed + 1
 
     def test_given_up_the_store_is_as_before(self, cluster):
         host = "east-store1"
