@@ -104,6 +104,11 @@ def in_progress(facts):
             or not facts["up"])
 
 
+def left_open(facts):
+    """Whether only the end of a condense is missing: the data set is new and in use, the record does not say so yet."""
+    return ours(facts) and not in_progress(facts) and condensed(facts)
+
+
 def usable(data_set):
     """Whether a store can work on the data set."""
     return data_set["mounted"] and not data_set["read_only"]

@@ -498,13 +498,13 @@ class Host(object):
 
 
 def look(host, limit=condense.CAPACITY_PERCENT):
-    """What the plan wants to know of a host: ``{"platform", "problem": sentence or "", "in_progress", "node_ids",
-    "facts", "next": step, "age_s": of the data set}``."""
-    answer = {"platform": host.platform, "problem": "", "in_progress": False, "node_ids": None, "facts": None,
-              "next": None, "age_s": None}
+    """What the plan wants to know of a host: ``{"platform", "problem": sentence or "", "in_progress", "left_open",
+    "node_ids", "facts", "next": step, "age_s": of the data set}``."""
+    answer = {"platform": host.platform, "problem": "", "in_progress": False, "left_open": False, "node_ids": None,
+              "facts": None, "next": None, "age_s": None}
     try:
         facts = answer["facts"] = host.facts()
-        answer["in_progress"] = condense.in_progress(facts)
+        answer["in_progress"], answer["left_open"] = condense.in_progress(facts), condense.left_open(facts)
         record = facts["record"]
         if answer["in_progress"]:
             answer["node_ids"] = record.get("node_ids")

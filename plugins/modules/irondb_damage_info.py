@@ -17,28 +17,14 @@ description:
   - Also tells which processes of C(snowthd) run, those outside of the unit among them. Changes nothing.
 author:
   - circonus.inside contributors (@circonus-inside)
+extends_documentation_fragment:
+  - circonus.inside.irondb_node
 options:
-  node:
-    description: The uuid of the node.
-    type: str
-    required: true
   units:
     description: Names that its unit may have.
     type: list
     elements: str
     default: [circonus-snowth]
-  root:
-    description: Where the stores and logs are.
-    type: path
-    default: /snowth
-  port:
-    description: Port of the node on the host itself.
-    type: int
-    default: 8112
-  page_timeout:
-    description: Seconds for its state page.
-    type: float
-    default: 5.0
   insist:
     description:
       - Stores that count as damaged although they were opened since the last complaint, as long as they were not

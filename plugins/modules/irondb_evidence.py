@@ -19,28 +19,14 @@ description:
   - On the controller an action plugin of the same name writes the archive to O(dest).
 author:
   - circonus.inside contributors (@circonus-inside)
+extends_documentation_fragment:
+  - circonus.inside.irondb_node
 options:
-  node:
-    description: The uuid of the node.
-    type: str
-    required: true
   units:
     description: Names that its unit may have.
     type: list
     elements: str
     default: [circonus-snowth]
-  root:
-    description: Where the stores and logs are.
-    type: path
-    default: /snowth
-  port:
-    description: Port of the node on the host itself.
-    type: int
-    default: 8112
-  page_timeout:
-    description: Seconds for a page.
-    type: float
-    default: 5.0
   insist:
     description: See M(circonus.inside.irondb_damage_info).
     type: list

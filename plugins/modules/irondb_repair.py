@@ -20,11 +20,9 @@ description:
   - A node whose log shows no damage is left alone. A store that was repaired and not opened yet is not repaired again.
 author:
   - circonus.inside contributors (@circonus-inside)
+extends_documentation_fragment:
+  - circonus.inside.irondb_node
 options:
-  node:
-    description: The uuid of the node.
-    type: str
-    required: true
   targets:
     description:
       - Stores that are expected to be damaged, as C(snowthd -r) names them. The log must name each, else nothing is
@@ -37,10 +35,6 @@ options:
     description: Catalogue entry of data_storage, see M(circonus.inside.service_units).
     type: dict
     required: true
-  root:
-    description: Where the stores and logs are.
-    type: path
-    default: /snowth
   program:
     description: The program that repairs.
     type: path
@@ -49,14 +43,6 @@ options:
     description: Its configuration.
     type: path
     default: /opt/circonus/etc/snowth.conf
-  port:
-    description: Port of the node on the host itself.
-    type: int
-    default: 8112
-  page_timeout:
-    description: Seconds for its state page.
-    type: float
-    default: 5.0
   timeout:
     description: Seconds for the repair of one store.
     type: int

@@ -93,6 +93,10 @@ in_progress:
   description: Whether a condense was left on its way here.
   returned: O(state=look)
   type: bool
+left_open:
+  description: Whether a condense is done here but for its end, with the node running.
+  returned: O(state=look)
+  type: bool
 next:
   description: The next step, V(none) where none can be done.
   returned: O(state=look)

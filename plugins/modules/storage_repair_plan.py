@@ -17,19 +17,14 @@ description:
   - This is an action plugin; it runs on the controller and changes nothing but the journal of the run.
 author:
   - circonus.inside contributors (@circonus-inside)
+extends_documentation_fragment:
+  - circonus.inside.journal
 options:
   phase:
     description: What is wanted.
     type: str
     required: true
     choices: [ask, decide]
-attributes:
-  check_mode:
-    support: full
-    description: Changes nothing but the journal of the run on the controller.
-  diff_mode:
-    support: none
-    description: Returns no diff.
 """
 
 EXAMPLES = r"""

@@ -19,6 +19,8 @@ description:
   - A running primary is only touched when the upstream is on a newer timeline; then it is stopped at once.
 author:
   - circonus.inside contributors (@circonus-inside)
+extends_documentation_fragment:
+  - circonus.inside.web_db
 options:
   upstream:
     description: Address of the server to follow.
@@ -65,29 +67,6 @@ options:
     description: Prove before the first change that O(run_id) holds the lock.
     type: bool
     default: false
-  bindir:
-    description: Directory of the PostgreSQL programs.
-    type: path
-    default: /opt/pgsql/bin
-  data_dir:
-    description: Data directory. Without it the only C(/wdb/pgdata/*/PG_VERSION) is taken.
-    type: path
-  unit:
-    description: Name of the systemd unit.
-    type: str
-    default: circonus-postgres-circonus_wdb
-  os_user:
-    description: Operating system user and superuser of the database.
-    type: str
-    default: postgres
-  port:
-    description: Port of the servers of this platform.
-    type: int
-    default: 5432
-  state_dir:
-    description: Directory of the fence and of other records of this collection on the host.
-    type: path
-    default: /var/lib/circonus-inside
 attributes:
   check_mode:
     support: full

@@ -21,6 +21,8 @@ description:
   - Running the same task again goes on from whatever state it finds.
 author:
   - circonus.inside contributors (@circonus-inside)
+extends_documentation_fragment:
+  - circonus.inside.web_db
 options:
   role:
     description:
@@ -96,29 +98,6 @@ options:
     description: Refuse to fence a primary whose unit the guard does not check, as it could start again.
     type: bool
     default: true
-  bindir:
-    description: Directory of the PostgreSQL programs.
-    type: path
-    default: /opt/pgsql/bin
-  data_dir:
-    description: Data directory. Without it the only C(/wdb/pgdata/*/PG_VERSION) is taken.
-    type: path
-  unit:
-    description: Name of the systemd unit.
-    type: str
-    default: circonus-postgres-circonus_wdb
-  os_user:
-    description: Operating system user and superuser of the database.
-    type: str
-    default: postgres
-  port:
-    description: Port of the servers of this platform.
-    type: int
-    default: 5432
-  state_dir:
-    description: Directory of the fence and of other records of this collection on the host.
-    type: path
-    default: /var/lib/circonus-inside
 attributes:
   check_mode:
     support: full

@@ -122,6 +122,9 @@ def cluster_plan(name: str, nodes: list, answers: dict, looks: dict, wanted: lis
             if looks[host]["problem"] and not abort:
                 return f.refuse("%s: %s" % (host, looks[host]["problem"]))
         elif host in wanted and not abort:
+            if looks[host]["left_open"]:
+                modes[host] = "end"
+                continue
             if host in fresh:
                 if ids[host] in behind:
                     modes[host] = "settle"
@@ -134,17 +137,21 @@ def cluster_plan(name: str, nodes: list, answers: dict, looks: dict, wanted: lis
     hosts = sorted(modes, key=lambda host: modes[host] not in ("resume", "abort"))
     found = [dict(storage_restart.wave_of(name, nodes, [host], view["digest"], modes[host] == "settle"),
                   mode=modes[host], platform=looks[host]["platform"],
-                  estimate_s=params[PROCEDURE + "_pause_s"] if modes[host] in ("settle", "abort")
+                  estimate_s=params[PROCEDURE + "_pause_s"] if modes[host] in ("settle", "end", "abort")
                   else node_s(looks[host], params)) for host in hosts]
     return {"result": "proceed", "nodes": found, "done": [host for host in fresh if host not in modes],
             "plan": [_sentence(node["hosts"][0], node, looks[node["hosts"][0]]) for node in found]
-            + ["%s was condensed in this run and has settled." % host for host in fresh if host not in modes]}
+            + ["%s was condensed in the run that this one continues, and has settled." % host
+               for host in fresh if host not in modes]}
 
 
 def _sentence(host, node, look):
     facts = look.get("facts") or {}
     if node["mode"] == "settle":
         return "Wait until %s is green towards every other node" % host
+    if node["mode"] == "end":
+        return "End the condense of %s on %s, which runs on it, and wait until every node is green" % (
+            facts.get("name"), host)
     if node["mode"] == "abort":
         return "Give up the condense on %s: keep %s, destroy the unfinished copy, start the node" % (
             host, facts.get("name") or "its data set")
@@ -195,7 +202,7 @@ def verdict(situation: f.Situation, answers: dict, looks: dict, params: dict, ru
             "lock_ttl_s": int(max(params["circonus_lock_ttl_s"], LOCK_FACTOR * longest))}
     if not found:
         return dict(base, result="nothing_to_do", reason="No condense is on its way." if params[PROCEDURE + "_abort"]
-                    else "Every node was condensed in this run and has settled.")
+                    else "Every node was condensed in the run that this one continues, and has settled.")
     word = "%d data_storage node%s" % (len(found), "" if len(found) == 1 else "s")
     return dict(
         base,

@@ -68,7 +68,7 @@ def epoch(stamp: str) -> float:
 def begun(run: dict, name: str = PROCEDURE, same: tuple = ()) -> float:
     """Epoch seconds at which the run began that this one continues: the newest earlier one of the same report directory
     with the same parameters ``same`` (its limit by default), if it was stopped or killed after its plan was made; else
-    of this run itself.
+    of this run itself. One that found nothing left to do ended the run that it continued.
 
     The journals only say since when a restart counts. Whether a node was restarted since then, its host says. name: of
     the procedure whose runs are meant.
@@ -83,11 +83,11 @@ def begun(run: dict, name: str = PROCEDURE, same: tuple = ()) -> float:
         first = next((record for record in records if record["type"] == "begin"), None)
         if first is None or first.get("check_mode") or first["started"] > run["started"]:
             continue
-        proceeded = any(record["type"] == "verdict" and record.get("result") == "proceed" for record in records)
-        if not proceeded and not any(record["type"] == "completed" for record in records):
+        verdicts = {record.get("result") for record in records if record["type"] == "verdict"}
+        ended = "nothing_to_do" in verdicts or any(record["type"] == "completed" for record in records)
+        if "proceed" not in verdicts and not ended:
             continue  # refused: it did nothing, the one before it may still be continued
-        other = any(first["parameters"].get(key) != run["parameters"].get(key) for key in same)
-        if any(record["type"] == "completed" for record in records) or other:
+        if ended or any(first["parameters"].get(key) != run["parameters"].get(key) for key in same):
             return started
         since = next((record["value"] for record in records
                       if record["type"] == "fact" and record["key"] == "since"), epoch(first["started"]))

@@ -5,9 +5,9 @@
 usage: storage_traffic.py DIRECTORY ADDRESS...
 
 Each measurement goes to the next node that takes it; what was acknowledged is in DIRECTORY/acknowledged, a JSON line
-each. Meanwhile each node is asked for its state and gossip five times a second, and in between whether anybody listens,
-as a quick restart is over in less; DIRECTORY/seen has a JSON line for every look: which nodes were down, and the highest
-latency that the others told last. DIRECTORY/stop ends it.
+each. Meanwhile each node is asked for its state and gossip a few times a second, and in between whether anybody
+listens, as a quick restart is over in less; DIRECTORY/seen has a JSON line for every look: which nodes were down, and
+the highest latency that the others told last. DIRECTORY/stop ends it.
 """
 import json
 import os

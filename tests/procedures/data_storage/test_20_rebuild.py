@@ -257,9 +257,10 @@ class TestWrongTargets:
 
     @LONG
     def test_another_node_is_down(self, fresh):
+        """Of some data the only copy left is on the node that would be rebuilt."""
         fresh.lab.on(OTHER, "systemctl", "stop", UNIT)
         try:
-            self.refused(fresh.play(), OTHER)
+            self.refused(fresh.play(), "while %s serves no copies nothing would be left of" % OTHER)
         finally:
             fresh.lab.on(OTHER, "systemctl", "start", UNIT)
 

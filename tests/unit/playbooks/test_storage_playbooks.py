@@ -5,60 +5,25 @@ written by the test, and what would be done to them is written down instead."""
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 import sys
-import sysconfig
 import tarfile
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.circonus.inside.plugins.module_utils import lock, topology
+from ansible_collections.circonus.inside.plugins.module_utils import lock
 
+sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "plugins/module_utils"))
+from storage_platform import HOSTS, IDS, Platform
 from storage_views import green
 
-ROOT = Path(__file__).resolve().parents[3]
-SMALL = json.loads((ROOT / "tests/unit/fixtures/site.small.json").read_text())
-HOSTS = ("store1", "store2", "store3")
-IDS = {host: SMALL["machinfo"][host]["node_id"] for host in HOSTS}
-#: Put at the end of the code that reaches a host.
-COMMON = '''
-
-import json as _json, os as _os
-
-
-def _told(name, **values):
-    with open(_os.environ["STORAGE_ANSWERS"] + "/calls", "a") as handle:
-        handle.write(_json.dumps(dict(values, call=name)) + "\\n")
-
-
-def _answer(name):
-    with open(_os.environ["STORAGE_ANSWERS"] + "/" + name) as handle:
-        return _json.load(handle)
-'''
 STUBS = {
-    "lock": 'DEFAULT_PATH = _os.environ.get("STORAGE_ANSWERS", "/nowhere") + "/lock"\n',
-    "datacenter": "def collect(params):\n    return {'roles': {}, 'lock': {}, 'clock': 0}\n",
-    "irondb_probe": "def collect(params):\n    return _answer('probe.' + params['hosts'][0])\n",
     "irondb_damage": "def collect(params):\n    return _answer('damage.' + params['node'])\n",
     "irondb_repair": """
 def carry_out(params):
     _told('repair', targets=params['targets'], node=params['node'])
     return {'changed': True, 'repaired': [], 'stores': [], 'serving': True, 'msg': 'repaired'}
-""",
-    "irondb_cluster": """
-def ask_safe(cluster, nodes, strict=True, redo_dir=None, journal_limit=0):
-    _told('ask', nodes=nodes, strict=strict, redo_dir=redo_dir)
-    return {'safe': not _os.path.exists(_os.environ['STORAGE_ANSWERS'] + '/unsafe'), 'gate': 'short', 'short': [],
-            'reasons': [{'id': 'short', 'text': 'Without store2 nothing would be left.'}]}
-
-
-def wait(cluster, polls, spacing, minimum, timeout, tell):
-    _told('wait', node=cluster.node)
-    return {'settled': True, 'seconds': 0.0, 'polls': 1, 'series': [], 'matrix': [], 'reasons': []}
 """,
     "service": """
 def operate(entry, verb, **more):
@@ -78,60 +43,16 @@ def complaint(store, state="damaged", why=""):
             "log": "errorlog", "why": why, "mended": False}
 
 
-class Run:
+class Run(Platform):
     """A platform with three nodes, all of them well, and what came of a run."""
 
     def __init__(self, path):
-        self.path, self.told = path, path / "answers"
-        home = path / "collections/ansible_collections/circonus/inside"
-        home.mkdir(parents=True)
-        for name in ("playbooks", "roles", "schemas", "meta"):
-            (home / name).symlink_to(ROOT / name)
-        shutil.copytree(ROOT / "plugins", home / "plugins", ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "galaxy.yml", home)
-        for name, code in STUBS.items():
-            with (home / "plugins/module_utils" / (name + ".py")).open("a", encoding="utf-8") as handle:
-                handle.write(COMMON + code)
-        site = json.loads(json.dumps(SMALL))
-        services = site["svclist"]
-        del services["caql_broker"]  # its port is one of stratcon's
-        for service in services.values():
-            service["_machlist"] = ["app1"]
-        services["web_frontend"]["_machlist"] = services["fault_detection"]["_machlist"] = ["app2"]
-        services["data_storage"]["_machlist"] = list(HOSTS)
-        services["fault_detection"]["faultd_cluster"] = {"app2": {"node_id": "00000000-0000-4000-8000-000000000301"}}
-        services["stratcon"]["node_ids"] = {"app1": "00000000-0000-4000-8000-000000000401"}
-        site["machinfo"] = {host: SMALL["machinfo"][host] for host in ("app1", "app2", *HOSTS)}
-        (path / "site.json").write_text(json.dumps(site))
-        (path / "x.site.yml").write_text("plugin: circonus.inside.site\nsites: {main: {file: site.json}}\n")
-        self.told.mkdir()
-        given = topology.make([{"id": IDS[host], "address": SMALL["machinfo"][host]["ip_address"], "weight": 20}
-                               for host in HOSTS], 2)
+        super().__init__(path, STUBS)
         for host in HOSTS:
-            probe = {"node_ids": [IDS[host]], "unit": "circonus-snowth", "active": "active", "age_s": 1.0,
-                     "problem": "", "view": green(given), "topology": topology.write_xml(given), "reasons": []}
-            self.write("probe." + SMALL["machinfo"][host]["ip_address"], probe)
             self.write("damage." + IDS[host], look(host))
 
-    def write(self, name, value):
-        (self.told / name).write_text(json.dumps(value))
-
-    def calls(self):
-        path = self.told / "calls"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
     def play(self, playbook, *arguments, **variables):
-        env = {k: v for k, v in os.environ.items() if not k.startswith("ANSIBLE_")}
-        env.update(ANSIBLE_COLLECTIONS_PATH=str(self.path / "collections"), ANSIBLE_NOCOLOR="1",
-                   ANSIBLE_HOME=str(self.path / ".ansible"), STORAGE_ANSWERS=str(self.told))
-        values = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, **variables}
-        done = subprocess.run([str(Path(sysconfig.get_path("scripts")) / "ansible-playbook"), "-i", "x.site.yml",
-                               "circonus.inside." + playbook, "-e", json.dumps(values), *arguments], cwd=self.path,
-                              env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
-        output = done.stdout + done.stderr
-        assert "Traceback" not in output and "[WARNING]: Using a variable" not in output, output
-        latest = self.path / ("reports/%s-latest.json" % playbook)
-        return done.returncode, output, json.loads(latest.read_text()) if latest.exists() else None
+        return self.run_playbook(playbook, green(self.given), arguments, variables)
 
 
 @pytest.fixture
@@ -178,8 +99,7 @@ class TestRestart:
              "data_storage_restart_polls": 1}
 
     def change(self, run, host, **more):
-        name = "probe." + SMALL["machinfo"][host]["ip_address"]
-        run.write(name, dict(json.loads((run.told / name).read_text()), **more))
+        run.probes[host].update(more)
 
     def test_only_the_node_whose_package_changed_is_asked_for_and_restarted(self, run):
         for host in HOSTS:

@@ -237,6 +237,16 @@ class TestInProgress:
         assert condense.in_progress(bench.facts(up=True))
 
 
+class TestLeftOpen:
+    def test_when_the_new_data_set_is_in_use_and_nothing_says_that_it_is_over(self, bench):
+        assert not condense.left_open(bench.facts(up=True))  # nothing is done yet
+        bench.pool.sets[D].update(creation=bench.more["record"]["began"] + 1)
+        assert condense.left_open(bench.facts(up=True))
+        assert not condense.left_open(bench.facts())  # it is down: that is in progress
+        bench.more["record"]["finished"] = True
+        assert not condense.left_open(bench.facts(up=True))
+
+
 class TestAbort:
     def steps(self, bench):
         found, pool = [], bench.pool

@@ -42,8 +42,8 @@ class Platform:
                 self.answers[host] = {"reachable": True, "node_ids": [node.id], "view": None, "topology": "",
                                       "problem": ""}
                 self.looks[host] = {
-                    "reachable": True, "platform": "el7", "problem": "", "in_progress": False, "node_ids": None,
-                    "next": "snapshot", "age_s": 180 * 86400.0,
+                    "reachable": True, "platform": "el7", "problem": "", "in_progress": False, "left_open": False,
+                    "node_ids": None, "next": "snapshot", "age_s": 180 * 86400.0,
                     "facts": {"name": D, "old": dict(OLD), "pool": dict(POOL)}}
             first = self.answers[next(iter(hosts))]
             self.views[name] = first["view"] = green(given)
@@ -176,6 +176,14 @@ class TestResume:
             ("east-db2", "settle"), ("east-db3", "condense")]
         # The same lag of a node that this run did not condense refuses.
         assert platform.decide()["result"] == "refused"
+
+    def test_a_node_that_lacks_only_the_end_is_ended_and_not_stopped(self, platform):
+        for look in platform.looks.values():
+            look["age_s"] = 100.0
+        platform.looks["east-db2"]["left_open"] = True
+        verdict = platform.decide(since=NOW - 600)
+        assert [(n["hosts"][0], n["mode"]) for n in verdict["nodes"]] == [("east-db2", "end")]
+        assert verdict["plan"][0].startswith("End the condense of tank/snowth/data on east-db2, which runs on it")
 
     def test_all_done_is_nothing_to_do(self, platform):
         for look in platform.looks.values():

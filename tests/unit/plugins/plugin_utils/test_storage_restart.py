@@ -299,6 +299,11 @@ class TestBegun:
         self.journal(tmp_path, "2026-11-26T09:00:00.000Z", [self.PROCEED, {"type": "completed"}])
         assert self.begun(tmp_path) == 0.0
 
+    def test_a_run_with_nothing_left_to_do_ended_the_one_that_it_continued(self, tmp_path):
+        self.journal(tmp_path, "2026-11-26T08:00:00.000Z", [self.PROCEED])
+        self.journal(tmp_path, "2026-11-26T09:00:00.000Z", [{"type": "verdict", "result": "nothing_to_do"}])
+        assert self.begun(tmp_path) == 0.0
+
     def test_refused_and_rehearsed_runs_are_passed_over(self, tmp_path):
         self.journal(tmp_path, "2026-11-26T08:00:00.000Z", [self.PROCEED, self.STOP])
         self.journal(tmp_path, "2026-11-26T09:00:00.000Z", [{"type": "verdict", "result": "refused"}, self.STOP])

@@ -115,8 +115,8 @@ class World:
 
     def condense(self):
         params = dict(CONDENSE, data_storage_condense_limit=["db2"], **self.params)
-        fresh = {"reachable": True, "platform": "el7", "problem": "", "in_progress": False, "node_ids": None,
-                 "next": "snapshot", "age_s": 1e7, "facts": None}
+        fresh = {"reachable": True, "platform": "el7", "problem": "", "in_progress": False, "left_open": False,
+                 "node_ids": None, "next": "snapshot", "age_s": 1e7, "facts": None}
         looks = dict({host: dict(fresh) for host in HOSTS}, db2=dict(condense_run.look(self.zfs()), reachable=True))
         return storage_condense.verdict(self.situation(), self.probes(), looks, params, {"controller": "me"}, NOW, NOW)
 
