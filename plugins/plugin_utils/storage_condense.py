@@ -122,11 +122,10 @@ def cluster_plan(name: str, nodes: list, answers: dict, looks: dict, wanted: lis
             if looks[host]["problem"] and not abort:
                 return f.refuse("%s: %s" % (host, looks[host]["problem"]))
         elif host in wanted and not abort:
-            if looks[host]["left_open"]:
-                modes[host] = "end"
-                continue
             if host in fresh:
-                if ids[host] in behind:
+                if looks[host]["left_open"]:
+                    modes[host] = "end"
+                elif ids[host] in behind:
                     modes[host] = "settle"
                 continue
             problem = _unfit(host, looks[host], view, ids[host], params)

@@ -138,7 +138,7 @@ def test_what_was_left_on_its_way_is_finished_without_asking(run):
 
 
 def test_what_only_lacks_its_end_is_ended_without_stopping_the_node(run):
-    run.write("look.store2", look("store2", left_open=True, age_s=60.0))
+    run.write("look.store2", look("store2", left_open=True, age_s=0.0))
     code, output, report = run.play(data_storage_condense_limit=["store2"])
     assert code == 0 and report["result"] == "ok", output
     assert [call["call"] for call in run.calls()] == ["hooper", "start", "finish", "wait"]

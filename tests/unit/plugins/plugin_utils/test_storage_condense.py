@@ -184,6 +184,8 @@ class TestResume:
         verdict = platform.decide(since=NOW - 600)
         assert [(n["hosts"][0], n["mode"]) for n in verdict["nodes"]] == [("east-db2", "end")]
         assert verdict["plan"][0].startswith("End the condense of tank/snowth/data on east-db2, which runs on it")
+        # What an older run left open is condensed anew.
+        assert {node["mode"] for node in platform.decide()["nodes"]} == {"condense"}
 
     def test_all_done_is_nothing_to_do(self, platform):
         for look in platform.looks.values():
