@@ -57,7 +57,7 @@ class Condense(Storage):
         return sorted(name for name in names if name.startswith(D))
 
     def guid(self, host):
-        return self.zfs(host, "get", "-H", "-o", "value", "guid", D)
+        return self.zfs(host, "get", "-Hp", "-o", "value", "guid", D)
 
     def guids(self):
         return {host: self.guid(host) for host in self.hosts}
@@ -195,7 +195,7 @@ class TestInterrupted:
         with cluster.slow(host, "free-rate", 500000):
             cluster.kill_when(lambda: cluster.data_sets(host)[:1] == [NEW], "the old one is destroyed",
                               data_storage_condense_limit=[host])
-            new = cluster.zfs(host, "get", "-H", "-o", "value", "guid", NEW)
+            new = cluster.zfs(host, "get", "-Hp", "-o", "value", "guid", NEW)
             assert cluster.data_sets(host) == [NEW, NEW + "@condense"]
         run = cluster.condense(data_storage_condense_limit=[host])
         assert run.rc == 0 and run.result == "ok", run
