@@ -62,6 +62,11 @@ class Rebuild:
             self.storage.addresses[host], self.id)).stdout
         return set(json.loads(text)["metrics"])
 
+    def slowly(self):
+        """The reconstitute takes some 20 s, however much there is."""
+        count = len(self.belongs("east-store1") | self.belongs(OTHER))
+        return self.storage.fault(NODE, "reconstitute-rate", "%.1f" % max(2.0, count / 20))
+
     def whole(self):
         """Everything that its peers have for it is on the node itself."""
         return self.belongs(NODE) >= self.belongs("east-store1") | self.belongs(OTHER)
@@ -112,7 +117,7 @@ class TestRebuild:
         assert "Start on east-store2, detached: /opt/circonus/bin/snowth-start -B" in run.output
 
     def test_every_measurement_survives(self, fresh):
-        with fresh.storage.fault(NODE, "reconstitute-rate", "2"), fresh.storage.traffic() as traffic:
+        with fresh.slowly(), fresh.storage.traffic() as traffic:
             run = fresh.play()
         assert run.rc == 0 and run.result == "ok", run
         assert traffic["acknowledged"] > 200 and traffic["lost"] == [], traffic
@@ -148,7 +153,7 @@ class TestGoingOn:
     @pytest.mark.parametrize("step", torture(*STEPS))
     def test_a_killed_controller_then_the_same_command(self, fresh, step):
         old = fresh.inodes()
-        with fresh.storage.fault(NODE, "reconstitute-rate", "2"):
+        with fresh.slowly():
             assert fresh.lab.kill_after("data_storage_rebuild", step, **QUICK)
             lock = fresh.lab.report_of("data_storage_rebuild")
             run = fresh.play()
