@@ -11,18 +11,14 @@ from ansible_collections.circonus.inside.plugins.plugin_utils import in_run, pro
 
 
 class Check(in_run.InRun):
-    """Fails with ``error``, or returns ``answer``."""
+    """What ``act`` returns or raises."""
 
-    error, answer = None, {"msg": "well"}
-
-    def __init__(self):  # nothing of a task is needed
-        self.calls = 0
+    def __init__(self, act=lambda: {"msg": "well"}):  # nothing of a task is needed
+        self.calls, self.act = 0, act
 
     def within(self, task_vars, run, journal):
         self.calls += 1
-        if self.error:
-            raise self.error
-        return self.answer
+        return self.act()
 
 
 class Failing(Check):
@@ -43,18 +39,17 @@ def stops(journal):
 
 def test_an_answer_changes_nothing_unless_it_says_so(run):
     assert Check().run(task_vars=run[0]) == {"msg": "well", "changed": False}
-    check = Check()
-    check.answer = {"changed": True}
-    assert check.run(task_vars=run[0]) == {"changed": True} and stops(run[1]) == []
+    assert Check(lambda: {"changed": True}).run(task_vars=run[0]) == {"changed": True} and stops(run[1]) == []
 
 
 @pytest.mark.parametrize("kind, error, result", [
     (Check, Refused("Not now."), "refused"), (Failing, Refused("Not now."), "failed"),
     (Failing, BadInput("Not so."), "refused")])
 def test_an_error_is_the_sentence_that_ends_the_run(run, kind, error, result):
-    check = kind()
-    check.error = error
-    assert check.run(task_vars=run[0]) == {"failed": True, "changed": False, "msg": str(error)}
+    def fail():
+        raise error
+
+    assert kind(fail).run(task_vars=run[0]) == {"failed": True, "changed": False, "msg": str(error)}
     assert stops(run[1]) == [(str(error), result)]
 
 
