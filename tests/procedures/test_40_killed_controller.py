@@ -16,7 +16,6 @@ from running_lab import BOUNDARIES, wait_until
 SPREAD = (
     ("Arm and promote the candidate", "start"),
     ("Fence the old primary", "end"),
-    ("Follow ", "end"),
 )
 
 

@@ -190,6 +190,7 @@ class TestSync:
         assert run.rc != 0 and run.result == "refused" and "next serial FFFF" in run.report["reason"], run
         lab.on(ca.far, "mv", HOME + ".kept", HOME + "/serial")
 
+    @pytest.mark.skipif(not os.environ.get("CIRCONUS_TORTURE"), reason="only in make torture: it takes minutes")
     def test_a_silent_host_fails_and_one_without_a_client_gets_no_guard(self, lab, ca):
         """The others have their copy all the same; a guard that cannot ask the database could never allow a start."""
         drop_in = "/etc/systemd/system/%s.service.d/50-circonus-inside-guard.conf" % UNIT
