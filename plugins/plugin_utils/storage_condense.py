@@ -208,5 +208,6 @@ def verdict(situation: f.Situation, answers: dict, looks: dict, params: dict, ru
         result="proceed",
         reason="%s, %s." % (word, storage_plan.duration(estimate)),
         done="%s %s; every node is green towards every other." % (
-            word, "kept as before the condense" if params[PROCEDURE + "_abort"] else "condensed one after another"),
+            word, "kept as before the condense" if params[PROCEDURE + "_abort"]
+            else "condensed" if len(found) == 1 else "condensed one after another"),
     )

@@ -260,14 +260,14 @@ def verdict(situation: f.Situation, answers: dict, params: dict, run: dict, sinc
         return dict(base, result="nothing_to_do", reason="Every node was %s since %s and has settled." % (
             past, datetime.datetime.fromtimestamp(since, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M:%SZ")))
     count = sum(len(wave["hosts"]) for wave in waves)
+    manner = " side by side" if params.get("data_storage_parallel") == "sides" else " one after another"
     word = "node" if count == 1 else "nodes"
     return dict(
         base,
         result="proceed",
         reason="%d data_storage %s, %s." % (count, word, storage_plan.duration(estimate)),
-        done="%d data_storage %s %s one after another; every node is green towards every other." % (count, word, past)
-        if params.get("data_storage_parallel") != "sides"
-        else "%d data_storage %s %s side by side; every node is green towards every other." % (count, word, past),
+        done="%d data_storage %s %s%s; every node is green towards every other." % (
+            count, word, past, "" if count == 1 else manner),
     )
 
 

@@ -155,7 +155,9 @@ class TestReboot:
             "Reboot east-db3 and wait until every node is green; long_tail_storage of east-db3 goes down with it"]
         assert all(wave["how"] == "reboot" and wave["pace"]["boot_s"] == 1800 for wave in verdict["waves"])
         assert verdict["reason"] == "3 data_storage nodes, about 21 min."
-        assert verdict["done"].startswith("3 data_storage nodes rebooted one after another")
+        assert verdict["done"].startswith("3 data_storage nodes rebooted one after another;")
+        alone = platform.decide(data_storage_restart_limit=["east-db1"], **self.REBOOT)
+        assert alone["done"].startswith("1 data_storage node rebooted;")
         usual = platform.decide()
         assert all(wave["how"] == "service" and "boot_s" not in wave["pace"] for wave in usual["waves"])
         assert usual["plan"][2] == "Restart east-db3 and wait until every node is green"
