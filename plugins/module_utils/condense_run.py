@@ -285,14 +285,23 @@ class Host(object):
     def facts(self):
         """The facts of ``condense.py``."""
         name = self.name()
-        old = self.zfs.data_set(name)
+        old, new = self._both(name)
         mounted = bool(old) and old["mounted"] and old["mountpoint"] == self.data_dir
         return {
-            "name": name, "data_dir": self.data_dir, "old": old, "new": self.zfs.data_set(name + condense.NEW),
+            "name": name, "data_dir": self.data_dir, "old": old, "new": new,
             "pool": self.zfs.pool(name), "freeing": self.zfs.freeing(name), "copying": locked(self.paths[COPYING]),
             "copied": read_json(self.paths[COPIED]), "record": self.record, "up": self.up(),
             "numeric": has_files(self.data_dir) if mounted else None,
         }
+
+    def _both(self, name):
+        """D and D-new. What a killed controller left behind may rename between the two looks, so that neither is seen;
+        there is one rename only."""
+        for _look in range(2):
+            old, new = self.zfs.data_set(name), self.zfs.data_set(name + condense.NEW)
+            if old is not None or new is not None:
+                break
+        return old, new
 
     # -- record ------------------------------------------------------------------------------------------------
     def begin(self, run_id, limit=condense.CAPACITY_PERCENT):

@@ -173,6 +173,26 @@ class TestSteps:
         run(host, "second")
         proven(pool, guid)
 
+    def test_a_rename_between_the_two_looks_hides_nothing(self, directory):
+        """A step of a run whose controller was killed may still be at work."""
+        pool = Pool()
+        begin(host_of(pool, directory))
+        pool.kill_at = (COMMANDS.index("rename"), "before")
+        with pytest.raises(Killed):
+            run(host_of(pool, directory), "first")
+        pool.kill_at = None
+        look_at = pool.data_set
+
+        def late(name):
+            found = look_at(name)
+            if name == D and found is None and D + "-new" in pool.sets:
+                pool.rename(D + "-new", D)
+            return found
+
+        pool.data_set = late
+        look = condense_run.look(host_of(pool, directory))
+        assert look["problem"] == "" and look["next"] == "drop_received", look
+
     @pytest.mark.parametrize("first", range(len(COMMANDS)))
     def test_killed_twice(self, directory, first):
         for second in range(0, len(COMMANDS), 2):
