@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 
 from ansible.plugins.action import ActionBase
 
@@ -37,9 +38,9 @@ class InRun(ActionBase):
         result.setdefault("changed", False)
         return result
 
+    @abstractmethod
     def within(self, task_vars: dict, run: dict, journal: procedure.Journal) -> dict:
         """Values of the result. run: of ``procedure_begin``. Raises InsideError with one sentence."""
-        raise NotImplementedError
 
 
 def conclude(journal: procedure.Journal, verdict: dict, facts: tuple, fail_on: str, whole: str) -> str:
