@@ -13,9 +13,11 @@ from running_lab import DB_HOSTS, ROOT
 
 pytestmark = pytest.mark.usefixtures("no_housekeeping")
 HOSTS = DB_HOSTS + ("east-app2", "west-app2", "east-store1")
-#: Everything that a procedure could touch; logs and the run's own noise are left out.
+#: Everything that a procedure could touch; logs and the run's own noise are left out. PostgreSQL names another log in
+#: current_logfiles at midnight.
 TREES = "/etc /opt/circonus /www /wdb/pgdata /var/lib/circonus-inside /var/lib/rabbitmq/.erlang.cookie"
-PRUNE = r"pg_log|pg_stat|pg_stat_tmp|pg_wal|pg_xlog|pg_xact|pg_subtrans|pg_logical|global|base|log|postmaster.*|logs"
+PRUNE = r"pg_log|pg_stat|pg_stat_tmp|pg_wal|pg_xlog|pg_xact|pg_subtrans|pg_logical|global|base|log|postmaster.*|logs|" \
+        r"current_logfiles"
 PARAMETERS = {
     "datacenter_failover": {"datacenter_failover_to": "OTHER", "circonus_confirm": "OTHER"},
     "web_db_failover": {"web_db_failover_to": "ACTIVE-app3", "circonus_confirm": "ACTIVE-app3"},

@@ -127,11 +127,7 @@ def files(lab, host):
 
 
 class TestBackup:
-    """ca_backup.yml."""
-
-    def test_check_mode_makes_nothing(self, lab, ca):
-        run = lab.play("ca_backup", "--check")
-        assert run.rc == 0 and run.result == "ok" and files(lab, ca.first) == [], run
+    """ca_backup.yml; its check mode is in test_05_check_mode.py."""
 
     def test_is_proven_and_leaves_the_ca_alone(self, lab, ca):
         before = ca.digest(ca.first)
