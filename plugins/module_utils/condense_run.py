@@ -11,6 +11,7 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import contextlib
 import fcntl
 import json
 import os
@@ -38,6 +39,8 @@ BLOCK = 1024 * 1024
 BLOCKS = 512
 #: Seconds for a copier to begin, or to end when it is told to.
 COPIER_S = 20.0
+#: Seconds to wait for a step that another run has at work.
+TURN_S = 120.0
 
 
 # -- files -----------------------------------------------------------------------------------------------------------
@@ -234,7 +237,7 @@ class Host(object):
         self.data_dir, self.units, self._run, self.now, self.sleep = data_dir, list(units), run, now, sleep
         self.paths = dict((name, os.path.join(directory, name)) for name in (RECORD, COPIED, COPYING, TURN))
         self.platform = condense.platform_of(system or platform.system())
-        self._zfs = zfs
+        self._zfs, self._held = zfs, None
 
     @property
     def zfs(self):
@@ -307,20 +310,24 @@ class Host(object):
     def begin(self, run_id, limit=condense.CAPACITY_PERCENT):
         """Write down that a condense begins here, unless one is on its way. Returns the facts. Raises Refused."""
         facts = self.facts()
-        if not condense.in_progress(facts):
-            condense.decide(dict(facts, record=None), limit)
-            write_json(self.paths[RECORD], {
-                "dataset": facts["name"], "began": self.now(), "run_id": run_id, "node_ids": node_ids(self.data_dir),
-                "estimate": None, "finished": False})
-        return self.facts()
+        if condense.in_progress(facts):
+            return facts
+        condense.decide(dict(facts, record=None), limit)
+        with self._turn():
+            if not condense.in_progress(self.facts()):
+                write_json(self.paths[RECORD], {
+                    "dataset": facts["name"], "began": self.now(), "run_id": run_id,
+                    "node_ids": node_ids(self.data_dir), "estimate": None, "finished": False})
+            return self.facts()
 
     def finish(self):
         """Write down that nothing is on its way any more; True when that was new."""
-        record = self.record
-        if not record or record.get("finished"):
-            return False
-        write_json(self.paths[RECORD], dict(record, finished=True, ended=self.now()))
-        return True
+        with self._turn():
+            record = self.record
+            if not record or record.get("finished"):
+                return False
+            write_json(self.paths[RECORD], dict(record, finished=True, ended=self.now()))
+            return True
 
     # -- service, where no engine of the roles reaches it -----------------------------------------------------
     def service(self, verb, timeout):
@@ -347,30 +354,51 @@ class Host(object):
         Returns ``{"step", "done": nothing is left to do, "waiting", "changed", "text", "copy": condense.progress or
         None}``. Raises Refused, CommandFailed.
 
-        Of the runs that want steps here only the newest gets them: of a controller that was killed, a worker may live
-        on and ask for the next step while another run takes over.
+        One step at a time, and of the runs that want steps here only the newest gets them: of a controller that was
+        killed, a worker may live on, be at a step, and ask for the next one while another run takes over.
         """
-        self._claim(run_id)
-        facts = self.facts()
-        step = condense.abort(facts) if back else condense.decide(facts, limit)
-        answer = {"step": step, "done": step == "done", "waiting": False, "changed": step != "done", "copy": None,
-                  "text": ("{name} is as before" if back and step == "done" else condense.TEXTS[step]).format(**facts)}
-        getattr(self, "_" + step)(facts, answer, run_id, wait_s)
+        with self._turn():
+            self._claim(run_id)
+            facts = self.facts()
+            step = condense.abort(facts) if back else condense.decide(facts, limit)
+            text = ("{name} is as before" if back and step == "done" else condense.TEXTS[step]).format(**facts)
+            answer = {"step": step, "done": step == "done", "waiting": False, "changed": step != "done", "copy": None,
+                      "text": text}
+            getattr(self, "_" + step)(facts, answer, run_id, wait_s)
         return answer
+
+    @contextlib.contextmanager
+    def _turn(self):
+        """Nobody else writes to the record or does a step meanwhile. Raises TimedOut."""
+        directory = os.path.dirname(self.paths[TURN])
+        if not os.path.isdir(directory):
+            os.makedirs(directory, 0o755)
+        with open(self.paths[TURN], "a") as handle:
+            until = self.now() + TURN_S
+            while True:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except (IOError, OSError):
+                    if self.now() >= until:
+                        raise TimedOut("A step of another run is still at work on this host after {0:.0f} s; this one "
+                                       "did nothing. Wait for its end (fuser -v {1}), and run again.".format(
+                                           TURN_S, self.paths[TURN]))
+                    self.sleep(0.2)
+            self._held = handle
+            yield
 
     def _claim(self, run_id):
         """Make the run the newest of the record, at its first step. Raises Refused for one after which another came."""
         record = self.record
         if not record or record.get("finished"):
             return
-        with open(self.paths[TURN], "a") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            runs = self.record.get("runs", [])
-            if run_id not in runs:
-                write_json(self.paths[RECORD], dict(self.record, runs=runs + [run_id]))
-            elif runs[-1] != run_id:
-                raise Refused("The run {0} has taken over the condense of {1}; this one ({2}) does nothing "
-                              "more.".format(runs[-1], record["dataset"], run_id))
+        runs = record.get("runs", [])
+        if run_id not in runs:
+            write_json(self.paths[RECORD], dict(record, runs=runs + [run_id]))
+        elif runs[-1] != run_id:
+            raise Refused("The run {0} has taken over the condense of {1}; this one ({2}) does nothing "
+                          "more.".format(runs[-1], record["dataset"], run_id))
 
     def _done(self, facts, answer, run_id, wait_s):
         pass
@@ -434,7 +462,11 @@ class Host(object):
         path = self.paths[COPIED]
         if os.path.exists(path):
             os.unlink(path)
-        detach(lambda: copy(send, receive, told, path), self.paths[COPYING])
+        def work():
+            self._held.close()  # or the turn of this step would last as long as the copy
+            copy(send, receive, told, path)
+
+        detach(work, self.paths[COPYING])
 
     def _unmount_new(self, facts, answer, run_id, wait_s):
         self.zfs.patiently("unmount", facts["new"]["name"])

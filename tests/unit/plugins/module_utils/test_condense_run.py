@@ -16,7 +16,12 @@ import time
 import pytest
 
 from ansible_collections.circonus.inside.plugins.module_utils import condense_run
-from ansible_collections.circonus.inside.plugins.module_utils.errors import CommandFailed, InsideError, Refused
+from ansible_collections.circonus.inside.plugins.module_utils.errors import (
+    CommandFailed,
+    InsideError,
+    Refused,
+    TimedOut,
+)
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from fake_zfs import SIZE, D, Killed, Pool
@@ -237,6 +242,53 @@ class TestSteps:
             host.step("first", 0.0)
         assert pool.commands == before
         run(host_of(pool, directory), "second", back=back)
+
+    @pytest.mark.parametrize("act", ["step", "finish"])
+    def test_while_a_step_is_at_work_nobody_else_does_one(self, directory, act):
+        """A worker of a killed controller is within its command when the next run comes."""
+        pool = Pool()
+        begin(host_of(pool, directory))
+        other = host_of(pool, directory)
+        waited, other.sleep = [], lambda seconds: waited.append(seconds) or setattr(pool, "clock", pool.clock + 60)
+        seen = []
+
+        def unmount(name):
+            with pytest.raises(TimedOut, match="A step of another run is still at work on this host after 120 s"):
+                getattr(other, act)(*[] if act == "finish" else ["second"])
+            seen.append(name)
+            return plain(name)
+
+        plain, pool.unmount = pool.unmount, unmount
+        host_of(pool, directory).step("first", 0.0)
+        assert seen == [D] and len(waited) == 2
+        pool.unmount = plain
+        assert other.step("second", 0.0)["step"] == "copy"
+
+    def test_the_copy_does_not_keep_the_turn_of_the_step_that_began_it(self, directory, tmp_path):
+        """It runs for hours, and the next run has to watch it."""
+        pool = Pool()
+        host = host_of(pool, directory)
+        begin(host)
+        mark, copying = str(tmp_path / "mark"), host.paths[condense_run.COPYING]
+        pool.programs = {"zfs": str(tmp_path / "zfs")}
+        with open(pool.programs["zfs"], "w") as handle:
+            handle.write("#!/bin/sh\nwhile test ! -e %s; do sleep 0.02; done\n" % mark)
+        os.chmod(pool.programs["zfs"], 0o755)
+        with host._turn():
+            condense_run.Host._begin_copy(host, {"name": D}, "first", "1")
+        try:
+            self.wait_free(host.paths[condense_run.TURN])
+            assert condense_run.locked(copying)
+        finally:
+            open(mark, "w").close()
+        self.wait_free(copying)
+
+    @staticmethod
+    def wait_free(path):
+        deadline = time.time() + 10
+        while condense_run.locked(path):
+            assert time.time() < deadline, path
+            time.sleep(0.02)
 
     def test_a_mount_that_is_used_says_who_to_look_for(self, directory):
         pool = Pool()
