@@ -25,6 +25,10 @@ CONFIG = "/etc/circonus-inside/web_db_guard.json"
 OVERRIDE_S = 600.0
 STATE_EVERY_S = 5.0
 STANDBY_EVERY_S = 2.0
+#: How often a standby asks the peers that are not its primary, while that one answers.
+OTHERS_EVERY_S = 10.0
+#: How soon a shorter interval is followed.
+NOTICED_S = 0.5
 DEFAULTS = {"site": None, "peers": [], "client_address": None, "interval_s": 0.5, "connect_timeout_s": 1.0,
             "isolated_wait_s": 30.0, "allow_isolated_start": False, "node": {}}
 
@@ -77,7 +81,8 @@ class PeerWatch(threading.Thread):
                 self.answer = None
                 self._drop()
             self.asked.set()
-            self.halt.wait(max(0.0, self.interval - (time.time() - begun)))
+            while time.time() - begun < self.interval and not self.halt.is_set():
+                self.halt.wait(min(NOTICED_S, max(0.0, self.interval - (time.time() - begun))))
         self._drop()
 
     def _drop(self):
@@ -100,11 +105,14 @@ class Guard(object):
     # -- the peers
 
     def watch(self, often=True):
-        """Begin to ask all peers, each in its own time. Not often: for a standby, which only remembers what it hears
-        and keeps no connection slot of its peers."""
+        """Begin to ask all peers, each in its own time. Not often: for a standby, which only remembers what it hears of
+        its primary and keeps no connection slot of its peers."""
+        primaries = [name for name, answer in self.peers().items() if answer and answer["read_write"]]
         for watch in self.watches:
-            watch.keep = often
-            watch.interval = self.config["interval_s"] if often else max(STANDBY_EVERY_S, self.config["interval_s"])
+            watch.keep, seconds = often, 0.0
+            if not often:
+                seconds = OTHERS_EVERY_S if primaries and watch.peer["name"] not in primaries else STANDBY_EVERY_S
+            watch.interval = max(seconds, self.config["interval_s"])
         if not self.watches:
             for peer in self.config["peers"]:
                 watch = PeerWatch(self.node, peer, self.config["interval_s"], self.config["connect_timeout_s"])

@@ -886,6 +886,23 @@ class TestGuard:
         guard.unwatch()
         assert guard.primary["name"] == "a" and pair.facts("b")["in_recovery"]
 
+    def test_a_standby_asks_its_primary_often_and_the_others_too_when_that_is_gone(self, pair, monkeypatch):
+        monkeypatch.setattr(web_db_guard, "OTHERS_EVERY_S", 1000.0)
+        pair.standby("c", "a")
+        guard = pair.guard("c", ["a", "b"])
+
+        def pace():
+            guard.step()
+            return {watch.peer["name"]: watch.interval for watch in guard.watches}
+
+        often, seldom = web_db_guard.STANDBY_EVERY_S, web_db_guard.OTHERS_EVERY_S
+        wait_for(lambda: guard.step() == "standby" and all(guard.peers().values()), "answers")
+        assert pace() == {"a": often, "b": seldom}
+        pair.moved("b", "a")
+        # Nobody waits for the end of the long pause.
+        wait_for(lambda: pace() == {"a": seldom, "b": often} and guard.primary["name"] == "b", "the new primary is known")
+        guard.unwatch()
+
     def test_starts_again_what_it_refused_only_for_isolation(self, pair):
         guard = pair.guard("a", ["b"])
         guard.prepare()
