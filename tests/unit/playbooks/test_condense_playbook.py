@@ -13,7 +13,7 @@ from ansible_collections.circonus.inside.plugins.module_utils import lock
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "plugins/module_utils"))
-from storage_platform import HOSTS, IDS, Platform
+from storage_platform import HOSTS, IDS, NEWEST, Platform
 from storage_views import green, silent
 
 D = "tank/snowth/data"
@@ -112,6 +112,7 @@ def test_check_mode_shows_the_plan_and_does_nothing(run):
     assert "1. Stop store1, condense tank/snowth/data (900.0 GiB, pool tank used to 41 %" in output
 
 
+@NEWEST
 def test_a_step_that_fails_leaves_the_other_nodes_alone(run):
     run.write("steps.store1", ["snapshot", "broken"])
     code, output, report = run.play()
@@ -121,6 +122,7 @@ def test_a_step_that_fails_leaves_the_other_nodes_alone(run):
     assert run.calls("store2") == run.calls("store3") == []
 
 
+@NEWEST
 def test_a_cluster_that_cannot_spare_it_stops_the_run_before_the_node(run):
     (run.told / "unsafe").write_text("")
     code, output, report = run.play()
@@ -128,6 +130,7 @@ def test_a_cluster_that_cannot_spare_it_stops_the_run_before_the_node(run):
     assert [call["call"] for call in run.calls()] == ["ask"]
 
 
+@NEWEST
 def test_what_was_left_on_its_way_is_finished_without_asking(run):
     run.write("look.store2", look("store2", in_progress=True, node_ids=[IDS["store2"]], next="freeing"))
     run.probes["store2"]["node_ids"] = []
@@ -137,6 +140,7 @@ def test_what_was_left_on_its_way_is_finished_without_asking(run):
     assert [call["call"] for call in run.calls()] == WHOLE[1:]
 
 
+@NEWEST
 def test_what_only_lacks_its_end_is_ended_without_stopping_the_node(run):
     run.write("look.store2", look("store2", left_open=True, age_s=0.0))
     code, output, report = run.play(data_storage_condense_limit=["store2"])
@@ -144,6 +148,7 @@ def test_what_only_lacks_its_end_is_ended_without_stopping_the_node(run):
     assert [call["call"] for call in run.calls()] == ["hooper", "start", "finish", "wait"]
 
 
+@NEWEST
 def test_giving_up_starts_the_node_again(run):
     run.write("look.store2", look("store2", in_progress=True, node_ids=[IDS["store2"]]))
     run.write("steps.store2", ["discard", "done"])
@@ -153,6 +158,7 @@ def test_giving_up_starts_the_node_again(run):
     assert [call["call"] for call in run.calls()] == ["stop", "give up", "give up", "hooper", "start", "finish", "wait"]
 
 
+@NEWEST
 def test_on_omnios_the_service_is_handled_by_its_own_commands(run):
     for host in HOSTS:
         run.write("look." + host, look(host, platform="omnios"))

@@ -15,7 +15,7 @@ from ansible_collections.circonus.inside.plugins.module_utils import lock
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "plugins/module_utils"))
-from storage_platform import HOSTS, IDS, Platform
+from storage_platform import HOSTS, IDS, NEWEST, Platform
 from storage_views import green
 
 STUBS = {
@@ -79,6 +79,7 @@ class TestRepair:
         assert len(report["remaining"]) == 2 and "store1 is left alone" in output
         assert not lock.is_held(lock.read(str(run.told / "lock")))
 
+    @NEWEST
     def test_a_cluster_that_cannot_spare_it_stops_the_run_before_the_node(self, run):
         run.write("damage." + IDS["store2"], look("store2", stores=[complaint("hist/60")]))
         (run.told / "unsafe").write_text("")
@@ -110,6 +111,7 @@ class TestRestart:
         assert calls == [("ask", IDS["store2"]), ("restart", None), ("wait", IDS["store2"])]
         assert "store1 is left alone: it was looked at." in output
 
+    @NEWEST
     def test_the_machine_that_runs_it_is_never_rebooted(self, run):
         for host in HOSTS:
             self.change(run, host, age_s=86400.0, booted_s=864000.0, enabled="enabled")
