@@ -900,7 +900,7 @@ class TestGuard:
         assert pace() == {"a": often, "b": seldom}
         pair.moved("b", "a")
         # Nobody waits for the end of the long pause.
-        wait_for(lambda: pace() == {"a": seldom, "b": often} and guard.primary["name"] == "b", "the new primary is known")
+        wait_for(lambda: pace() == {"a": seldom, "b": often} and guard.primary["name"] == "b", "the new primary")
         guard.unwatch()
 
     def test_starts_again_what_it_refused_only_for_isolation(self, pair):
