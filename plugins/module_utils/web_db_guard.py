@@ -27,7 +27,7 @@ STATE_EVERY_S = 5.0
 STANDBY_EVERY_S = 2.0
 #: How often a standby asks the peers that are not its primary, while that one answers.
 OTHERS_EVERY_S = 10.0
-#: How soon a shorter interval is followed.
+#: How soon a shorter interval is followed, and a standby's guard sees that it guards a primary now.
 NOTICED_S = 0.5
 DEFAULTS = {"site": None, "peers": [], "client_address": None, "interval_s": 0.5, "connect_timeout_s": 1.0,
             "isolated_wait_s": 30.0, "allow_isolated_start": False, "node": {}}
@@ -305,8 +305,9 @@ class Guard(object):
                 self.step()
             except InsideError as exc:
                 self._say("conflict" if self.state == "conflict" else "trouble", str(exc))
-            # Peers are asked in their own threads; the judgement costs nothing, so it is made more often.
-            self.halt.wait(max(0.01, min(0.1, self.config["interval_s"]) - (time.time() - begun)))
+            # Peers are asked in their own threads; the judgement costs little, so it is made more often where it counts.
+            pause = NOTICED_S if self.state == "standby" else 0.1
+            self.halt.wait(max(0.01, min(pause, self.config["interval_s"]) - (time.time() - begun)))
         self.unwatch()
 
 
