@@ -305,7 +305,7 @@ class Guard(object):
                 self.step()
             except InsideError as exc:
                 self._say("conflict" if self.state == "conflict" else "trouble", str(exc))
-            # Peers are asked in their own threads; the judgement costs little, so it is made more often where it counts.
+            # Peers are asked in their own threads; the judgement costs little, and is made often where it counts.
             pause = NOTICED_S if self.state == "standby" else 0.1
             self.halt.wait(max(0.01, min(pause, self.config["interval_s"]) - (time.time() - begun)))
         self.unwatch()

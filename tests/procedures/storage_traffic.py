@@ -49,7 +49,7 @@ def write(directory, addresses, over):
                 target.flush()
                 break
             number += 1
-            time.sleep(0.01)
+            time.sleep(0.04)
 
 
 def listens(address):
