@@ -462,6 +462,7 @@ class Host(object):
         path = self.paths[COPIED]
         if os.path.exists(path):
             os.unlink(path)
+
         def work():
             self._held.close()  # or the turn of this step would last as long as the copy
             copy(send, receive, told, path)
