@@ -109,6 +109,7 @@ def fresh(rebuild):
 
 
 class TestRebuild:
+    @LONG  # test_30_check_mode.py compares every host
     def test_check_mode_shows_the_whole_plan_and_touches_nothing(self, fresh):
         before = fresh.untouched()
         run = fresh.play("--check")

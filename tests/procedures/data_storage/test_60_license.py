@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from running_lab import Lab
+from running_lab import LONG, Lab
 from storage_lab import Storage
 
 PATH = "/opt/circonus/etc/licenses.conf"
@@ -37,6 +37,7 @@ def give(storage, path, *options, **more):
 
 
 class TestLicense:
+    @LONG  # test_30_check_mode.py compares every host
     def test_check_mode_writes_and_restarts_nothing(self, storage, licences):
         before, text = storage.starts(), storage.lab.on("east-store1", "cat", PATH).stdout
         run = give(storage, licences, "--check")
