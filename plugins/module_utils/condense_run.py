@@ -11,7 +11,6 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
-import contextlib
 import fcntl
 import json
 import os
@@ -31,6 +30,7 @@ from ansible_collections.circonus.inside.plugins.module_utils.errors import (
     TimedOut,
 )
 from ansible_collections.circonus.inside.plugins.module_utils.irondb_probe import node_ids
+from ansible_collections.circonus.inside.plugins.module_utils.lock import Turn
 
 DIRECTORY = "/var/lib/circonus-inside/condense"
 RECORD, COPIED, COPYING, TURN = "record.json", "copy.json", "copy.lock", "turn.lock"
@@ -367,26 +367,13 @@ class Host(object):
             getattr(self, "_" + step)(facts, answer, run_id, wait_s)
         return answer
 
-    @contextlib.contextmanager
     def _turn(self):
         """Nobody else writes to the record or does a step meanwhile. Raises TimedOut."""
-        directory = os.path.dirname(self.paths[TURN])
-        if not os.path.isdir(directory):
-            os.makedirs(directory, 0o755)
-        with open(self.paths[TURN], "a") as handle:
-            until = self.now() + TURN_S
-            while True:
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except (IOError, OSError):
-                    if self.now() >= until:
-                        raise TimedOut("A step of another run is still at work on this host after {0:.0f} s; this one "
-                                       "did nothing. Wait for its end (fuser -v {1}), and run again.".format(
-                                           TURN_S, self.paths[TURN]))
-                    self.sleep(0.2)
-            self._held = handle
-            yield
+        path = self.paths[TURN]
+        self._held = Turn(path, TURN_S, "A step of another run is still at work on this host after {0:.0f} s; this one "
+                                        "did nothing. Wait for its end (fuser -v {1}), and run again.".format(
+                                            TURN_S, path), self.now, self.sleep)
+        return self._held
 
     def _claim(self, run_id):
         """Make the run the newest of the record, at its first step. Raises Refused for one after which another came."""
@@ -464,7 +451,7 @@ class Host(object):
             os.unlink(path)
 
         def work():
-            self._held.close()  # or the turn of this step would last as long as the copy
+            self._held.handle.close()  # or the turn of this step would last as long as the copy
             copy(send, receive, told, path)
 
         detach(work, self.paths[COPYING])

@@ -15,8 +15,6 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
-import errno
-import fcntl
 import os
 import subprocess
 import time
@@ -29,6 +27,7 @@ from ansible_collections.circonus.inside.plugins.module_utils.errors import (
     Refused,
     TimedOut,
 )
+from ansible_collections.circonus.inside.plugins.module_utils.lock import Turn
 
 SNOWTHD = "/opt/circonus/sbin/snowthd"
 CONF = "/opt/circonus/etc/snowth.conf"
@@ -84,30 +83,10 @@ def problem(look, targets, units):
     return ""
 
 
-class Turn:
-    """One repair at a time on this host, whatever became of the controller that began the other."""
-
-    def __init__(self, path, timeout):
-        self.path, self.timeout, self.handle = path, timeout, None
-
-    def __enter__(self):
-        if not os.path.isdir(os.path.dirname(self.path)):
-            os.makedirs(os.path.dirname(self.path), 0o755)
-        self.handle = open(self.path, "a")
-        end = time.monotonic() + self.timeout
-        while True:
-            try:
-                fcntl.flock(self.handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return self
-            except (IOError, OSError) as exc:
-                if exc.errno not in (errno.EAGAIN, errno.EACCES) or time.monotonic() >= end:
-                    self.handle.close()
-                    raise TimedOut("Another repair works on this host since before this one ({0}). Give the same "
-                                   "command again: it waits for it.".format(self.path))
-            time.sleep(POLL_S)
-
-    def __exit__(self, *unused):
-        self.handle.close()
+def turn(path, timeout):
+    """One repair at a time on this host. Raises TimedOut."""
+    return Turn(path, timeout, "Another repair works on this host since before this one ({0}). Give the same command "
+                               "again: it waits for it.".format(path), time.monotonic)
 
 
 def wait_for_others(timeout, look=irondb_damage.running, pause=time.sleep, clock=time.monotonic):
@@ -247,6 +226,6 @@ def carry_out(params):
     script.check(params["program"])
     for target in params["targets"]:
         command(params["node"], target)
-    with Turn(os.path.join(params["state_dir"], LOCK), params["timeout"]):
+    with turn(os.path.join(params["state_dir"], LOCK), params["timeout"]):
         wait_for_others(params["timeout"])
         return Repair(params).work()

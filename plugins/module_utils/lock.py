@@ -207,6 +207,41 @@ def write_durable(path, text, mode=0o644):
         os.close(descriptor)
 
 
+class Turn:
+    """One at a time on this host, whatever became of the controller that began the other one.
+
+    path: the file to hold ``flock`` on, made with its directory. busy: sentence of the TimedOut, raised when another
+    process still holds it after ``timeout`` seconds. handle: the open file; a child that lives on has to close its own.
+    """
+
+    POLL_S = 0.2
+
+    def __init__(self, path, timeout, busy, clock=time.time, pause=time.sleep):
+        self.path, self.timeout, self.busy, self.clock, self.pause = path, timeout, busy, clock, pause
+        self.handle = None
+
+    def __enter__(self):
+        if not os.path.isdir(os.path.dirname(self.path)):
+            os.makedirs(os.path.dirname(self.path), 0o755)
+        self.handle = open(self.path, "a")
+        end = self.clock() + self.timeout
+        while True:
+            try:
+                fcntl.flock(self.handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return self
+            except (IOError, OSError) as exc:
+                if exc.errno not in (errno.EAGAIN, errno.EACCES, errno.EINTR):
+                    self.handle.close()
+                    raise
+            if self.clock() >= end:
+                self.handle.close()
+                raise TimedOut(self.busy)
+            self.pause(self.POLL_S)
+
+    def __exit__(self, *unused):
+        self.handle.close()
+
+
 class _Turn:
     """Holds ``flock`` on the file beside the lock, and the token floor kept inside that file."""
 

@@ -216,9 +216,9 @@ class TestRun:
 class TestTurn:
     def test_the_second_waits_and_gives_up_in_one_sentence(self, tmp_path):
         path = str(tmp_path / "state" / "lock")
-        with irondb_repair.Turn(path, 1):
+        with irondb_repair.turn(path, 1):
             with pytest.raises(TimedOut, match="Another repair works on this host"):
-                with irondb_repair.Turn(path, 0):
+                with irondb_repair.turn(path, 0):
                     pass
-        with irondb_repair.Turn(path, 0):
+        with irondb_repair.turn(path, 0):
             pass
